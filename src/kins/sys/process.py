@@ -1,0 +1,75 @@
+"""prctl(2) and what /proc says of a process (proc_pid_stat(5))."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+from kins.sys import libc
+
+PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
+PR_SET_CHILD_SUBREAPER = 36
+
+CAP_NET_ADMIN = 12
+CAP_SYS_ADMIN = 21
+
+
+def _prctl(option: int, argument: int | bytes) -> None:
+    value = ctypes.c_char_p(argument) if isinstance(argument, bytes) else ctypes.c_ulong(argument)
+    libc.check(libc.library.prctl(option, value, 0, 0, 0), "prctl")
+
+
+def set_parent_death_signal(number: int) -> None:
+    """Have this signal sent to us when our parent thread dies."""
+    _prctl(PR_SET_PDEATHSIG, number)
+
+
+def set_child_subreaper() -> None:
+    """Become the parent of descendants whose own parent dies."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def set_name(name: str) -> None:
+    """The name of this thread in process lists; 15 bytes are kept."""
+    _prctl(PR_SET_NAME, name.encode())
+
+
+def _stat_fields(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the state (field 3) on; the name before may hold spaces and parentheses."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def start_time(pid: int) -> int:
+    """When a process started, in clock ticks after boot: with the pid it names a process for good. Raises OSError."""
+    return int(_stat_fields(pid)[19])
+
+
+def is_alive(pid: int, started: int) -> bool:
+    """Whether that very process runs; a zombie does not."""
+    try:
+        fields = _stat_fields(pid)
+    except OSError:
+        return False
+    return int(fields[19]) == started and fields[0] not in "ZX"
+
+
+def boot_id() -> str:
+    """Changes with every start of the machine (or sandbox); empty where the kernel does not tell."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def effective_capabilities() -> int:
+    """The effective capability set as a bit mask (capabilities(7))."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return int(line.split()[1], 16)
+    return 0
+
+
+def has_capability(number: int) -> bool:
+    """Whether a capability is effective."""
+    return bool(effective_capabilities() >> number & 1)
