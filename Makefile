@@ -20,6 +20,11 @@ TOOLS := build/tools/runsc build/tools/helm build/tools/kwokctl build/tools/kwok
 SOURCES := $(shell find engine runtime src -type f -not -path '*/_bin/*' -not -path '*/__pycache__/*') \
 	hatch_build.py pyproject.toml versions.toml README.md LICENSE
 
+# A stamp whose wheel was removed by hand says nothing.
+ifeq ($(wildcard dist/*.whl),)
+$(shell rm -f dist/.wheel)
+endif
+
 .PHONY: help
 help: ## This list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -82,7 +87,7 @@ FORCE:
 
 dist/.wheel: $(SOURCES) build/sources | toolchain
 	rm -f dist/*.whl
-	PATH="$(dir $(GO)):$$PATH" build/env/bin/python -m hatchling build --target wheel dist
+	PATH="$(dir $(GO)):$$PATH" build/env/bin/python -m hatchling build --target wheel
 	touch $@
 
 .venv/bin/python: | system-packages-build

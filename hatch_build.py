@@ -19,10 +19,9 @@ import sys
 import tarfile
 import tempfile
 import tomllib
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
@@ -45,9 +44,11 @@ class BuildError(Exception):
     """The build cannot go on; the text says what to do."""
 
 
-@dataclass(frozen=True)
-class Program:
-    """A Go program of the wheel. `module` is the directory of the go.mod that pins it."""
+class Program(NamedTuple):
+    """A Go program of the wheel. `module` is the directory of the go.mod that pins it.
+
+    Not a dataclass: hatchling loads this file without an entry in sys.modules, where dataclasses look for annotations.
+    """
 
     name: str
     module: str
