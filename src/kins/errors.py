@@ -1,6 +1,7 @@
 """The one error type that every layer raises for what a user can understand and act on.
 
-A traceback is for our mistakes; a `KinsError` is for everything else. It says what failed, on what, and what to do next.
+A traceback is for our mistakes; a `KinsError` is for everything else. It says what failed, on what, and what to do
+next.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 class KinsError(Exception):
     """A failure with a cause that can be named.
 
-    `code` is a stable kebab-case word for programs (it appears in JSON output), `hint` one next step that can be pasted.
+    `code` is a stable kebab-case word for programs (it appears in JSON output), `hint` one next step that can be
+    pasted.
     """
 
     def __init__(self, message: str, *, code: str, hint: str | None = None) -> None:

@@ -1,8 +1,7 @@
-"""The few rtnetlink(7) requests that a node needs, so that no iproute2 is needed. Plain ones: gVisor knows few attributes."""
+"""The few rtnetlink(7) requests of a node, so that no iproute2 is needed. Plain ones: gVisor knows few attributes."""
 
 from __future__ import annotations
 
-import errno
 import ipaddress
 import os
 import socket
@@ -77,7 +76,8 @@ def links() -> list[Link]:
             attributes = dict(_attributes(body[16:]))
             nested = dict(_attributes(attributes.get(IFLA_LINKINFO, b"")))
             name = attributes.get(IFLA_IFNAME, b"").rstrip(b"\0").decode()
-            found.append(Link(name, index, nested.get(IFLA_INFO_KIND, b"").rstrip(b"\0").decode(), bool(flags & IFF_UP)))
+            link_kind = nested.get(IFLA_INFO_KIND, b"").rstrip(b"\0").decode()
+            found.append(Link(name, index, link_kind, bool(flags & IFF_UP)))
     return found
 
 
@@ -172,4 +172,4 @@ def _exchange(kind: int, body: bytes, flags: int) -> Iterator[tuple[int, bytes]]
 def _check(content: bytes) -> None:
     number = -struct.unpack_from("=i", content)[0]
     if number:
-        raise OSError(number, f"netlink: {os.strerror(number)}" + (" (a link of that name?)" if number == errno.EEXIST else ""))
+        raise OSError(number, f"netlink: {os.strerror(number)}")

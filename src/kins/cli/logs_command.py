@@ -1,0 +1,65 @@
+"""`kins logs`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from kins.errors import UsageError
+
+# How often a followed log is looked at: a file offers no event that works on every file system of our sandboxes.
+FOLLOW_SECONDS = 0.2
+
+
+def _complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    from kins.components import COMPONENT_NAMES
+
+    return [name for name in (*COMPONENT_NAMES, "supervisor") if name.startswith(incomplete)]
+
+
+@click.command(
+    "logs",
+    epilog="""\b
+Examples:
+  kins logs                        the last lines of every component
+  kins logs kubelet -f
+  kins logs etcd --name dev --tail 100
+""",
+)
+@click.argument("component", required=False, shell_complete=_complete)
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on.")
+@click.option("--tail", "lines", default=20, show_default=True, help="How many lines of each log.")
+@click.option("--name", default="default", show_default=True, help="The cluster.")
+def command(component: str | None, follow: bool, lines: int, name: str) -> None:
+    """Show the log of COMPONENT, or of all of them."""
+    from kins import Cluster
+    from kins.supervise.logs import tail
+
+    logs = Cluster(name).logs()
+    if component is not None and component not in logs:
+        raise UsageError(f"no log of {component!r}", code="unknown-component", hint=f"one of: {', '.join(logs)}")
+    chosen = {component: logs[component]} if component is not None else logs
+    for each, log in chosen.items():
+        for line in tail(log, lines):
+            click.echo(line if component else f"{each}: {line}")
+    if follow:
+        _follow(chosen, named=component is None)
+
+
+def _follow(logs: dict[str, Path], *, named: bool) -> None:
+    from kins.supervise.logs import read_new
+
+    positions = {name: log.stat().st_size for name, log in logs.items()}
+    while any(log.exists() for log in logs.values()):
+        for name, log in logs.items():
+            for chunk, position in read_new(log, positions[name]):
+                positions[name] = position
+                text = chunk.decode(errors="replace")
+                sys.stdout.write(
+                    "".join(f"{name}: {line}" for line in text.splitlines(keepends=True)) if named else text
+                )
+                sys.stdout.flush()
+        time.sleep(FOLLOW_SECONDS)

@@ -1,0 +1,73 @@
+"""The `kins` command."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from kins.cli.output import report
+from kins.errors import KinsError, UsageError
+
+# Command: (module, one-line help). The modules are loaded when used: `kins --help` must not wait for them.
+COMMANDS = {
+    "up": "Bring up a cluster.",
+    "down": "Remove a cluster completely.",
+    "status": "Show how a cluster is.",
+    "list": "List clusters.",
+    "logs": "Show the logs of a cluster's components.",
+    "kubectl": "Run kubectl against a cluster.",
+    "kubeconfig": "Get, merge or remove a cluster's kubeconfig.",
+    "image": "Load images into a cluster's node.",
+    "completion": "Print the completion script for a shell.",
+    "version": "Show the versions of kins and of what it runs.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are modules of this package with an attribute `command`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"kins.cli.{cmd_name}_command").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    epilog="Exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted.",
+)
+def cli() -> None:
+    """A real Kubernetes where none can run: in sandboxes, unprivileged containers, small CI runners.
+
+    \b
+      kins up                      bring up a cluster and point kubectl at it
+      kins kubectl get nodes       the bundled kubectl
+      kins image load app.tar      images without a registry
+      kins down                    remove everything
+    """
+
+
+def main() -> None:
+    """Run the command and turn errors into one clear message and an exit code."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("kins: interrupted; what was begun has been undone", err=True)
+        sys.exit(130)
+    except KinsError as error:
+        report(error)
+        sys.exit(2 if isinstance(error, UsageError) else 1)

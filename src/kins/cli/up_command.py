@@ -1,0 +1,87 @@
+"""`kins up`."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kins.cli.names import name_argument
+from kins.cli.output import output_option, show, talk
+from kins.cli.progress import Progress
+
+if TYPE_CHECKING:
+    from kins import Created
+
+UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def parse_duration(_: click.Context, __: click.Parameter, text: str) -> float:
+    """`90`, `90s`, `2m` or `1m30s` in seconds, as kubectl's and kind's flags take it."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    seconds = sum(float(number) * UNITS[unit] for number, unit in parts)
+    if "".join(number + unit for number, unit in parts) != text or seconds <= 0:
+        raise click.BadParameter(f"{text!r} is no duration; write it like 90s or 2m")
+    return seconds
+
+
+@click.command(
+    "up",
+    epilog="""\b
+Examples:
+  kins up                               a cluster named default
+  kins up dev --control-plane-only      the API only: no root, no node
+  kins up --timeout 5m --retain         keep a failed cluster to look at it
+  kins up --arg kube-apiserver:v=4      pass a flag on to a component
+""",
+)
+@name_argument
+@click.option("--control-plane-only", is_flag=True, help="No node: the API, controllers and scheduler only.")
+@click.option("--timeout", default="2m", show_default=True, callback=parse_duration, help="Give up after this time.")
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Return when the cluster is ready, or at once.")
+@click.option("--retain", is_flag=True, help="Keep a cluster that failed; otherwise it is removed.")
+@click.option(
+    "--arg", "arguments", multiple=True, metavar="COMPONENT:FLAG=VALUE", help="Pass a flag on to a component."
+)
+@output_option
+def command(
+    name: str, control_plane_only: bool, timeout: float, wait: bool, retain: bool, arguments: tuple[str, ...], **__: Any
+) -> None:
+    """Bring up the cluster NAME (default: "default") and make it kubectl's current context.
+
+    On a running cluster it says so and does nothing; a crashed one is recovered.
+    """
+    began = time.monotonic()
+    from kins import Cluster, ClusterSpec
+
+    spec = ClusterSpec(name=name, control_plane_only=control_plane_only, arguments=_arguments(arguments))
+    with Progress(f"bringing up {name}") as progress:
+        _, created = Cluster.up(spec, timeout=timeout, wait=wait, retain=retain, progress=progress, began=began)
+    show(created, lambda: _text(created, time.monotonic() - began))
+    for missing in created.missing:
+        talk(f"note: no node: {missing.cause}. {missing.consequence}")
+        talk(f"hint: {missing.hint}")
+
+
+def _arguments(texts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    from kins.cluster.spec import parse_argument
+
+    found: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        component, flag = parse_argument(text)
+        found[component] = (*found.get(component, ()), flag)
+    return found
+
+
+def _text(created: Created, seconds: float) -> str:
+    if created.outcome == "already-running":
+        return f"Cluster {created.name!r} is already running at {created.server}"
+    verb = {"created": "ready", "recovered": "recovered"}[created.outcome]
+    flag = "" if created.name == "default" else f"{created.name} -- "
+    return (
+        f"Cluster {created.name!r} is {verb} after {seconds:.1f} s: level {created.level}, {created.server}\n"
+        f"kubectl uses it: context {created.context} in {created.kubeconfig}\n"
+        f"  kins kubectl {flag}get all -A"
+    )

@@ -1,0 +1,75 @@
+"""A small client of the API server, for readiness and health only; users have kubectl.
+
+The standard library's HTTP client is enough for four GET requests, costs no import time, and never asks a proxy.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+from kins.components import Layout, Settings
+
+
+class ApiClient:
+    """Speaks to the cluster's API server as its administrator."""
+
+    def __init__(self, files: Layout, settings: Settings) -> None:
+        self._port = settings.ports.api
+        self._context = ssl.create_default_context(cafile=files.certificate("ca"))
+        self._context.load_cert_chain(files.certificate("admin"), files.key("admin"))
+
+    def get(self, path: str, timeout: float) -> tuple[int, bytes]:
+        """Status and body of a GET. Raises OSError."""
+        connection = self._connection(timeout)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read()
+        except http.client.HTTPException as error:
+            raise ConnectionError(str(error)) from error
+        finally:
+            connection.close()
+
+    def is_ready(self, timeout: float) -> bool:
+        """Whether /readyz says ok."""
+        try:
+            return self.get("/readyz", timeout)[0] == http.HTTPStatus.OK
+        except OSError:
+            return False
+
+    def watch(self, collection: str, name: str, timeout: int) -> Iterator[dict[str, Any]]:
+        """The object of that name, now and after each change, for at most `timeout` s. Raises OSError."""
+        query = urlencode({"watch": "1", "fieldSelector": f"metadata.name={name}", "timeoutSeconds": timeout})
+        connection = self._connection(timeout + 1)
+        try:
+            connection.request("GET", f"{collection}?{query}")
+            response = connection.getresponse()
+            if response.status != http.HTTPStatus.OK:
+                raise ConnectionError(f"{collection}: HTTP {response.status}")
+            for line in response:
+                yield json.loads(line)["object"]
+        except http.client.HTTPException as error:
+            raise ConnectionError(str(error)) from error
+        finally:
+            connection.close()
+
+    def _connection(self, timeout: float) -> http.client.HTTPSConnection:
+        return http.client.HTTPSConnection("127.0.0.1", self._port, timeout=timeout, context=self._context)
+
+
+def node_conditions(node: dict[str, Any]) -> dict[str, str]:
+    """A Node's conditions by type, e.g. {"Ready": "True"}."""
+    return {item["type"]: item["status"] for item in node.get("status", {}).get("conditions", ())}
+
+
+def is_ready_node(node: dict[str, Any]) -> bool:
+    """Whether pods can run there: Ready, and none of the system's own taints (such as not-ready) left."""
+    taints = [taint["key"] for taint in node.get("spec", {}).get("taints", ())]
+    return node_conditions(node).get("Ready") == "True" and not any(
+        key.startswith("node.kubernetes.io/") for key in taints
+    )

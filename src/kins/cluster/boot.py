@@ -1,0 +1,167 @@
+"""Bringing a cluster up: everything started together, readiness by events."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from kins.cluster.api import ApiClient, is_ready_node
+from kins.cluster.events import Event, EventLog
+from kins.cluster.node_plan import node_steps
+from kins.cluster.preparation import prepare_control_plane, prepare_node
+from kins.cluster.spec import Record
+from kins.components import Layout
+from kins.components.containerd import PAUSE_ARCHIVE, containerd
+from kins.components.environment import component_environment
+from kins.components.etcd import etcd
+from kins.components.kube_apiserver import kube_apiserver
+from kins.components.kube_controller_manager import kube_controller_manager
+from kins.components.kube_scheduler import kube_scheduler
+from kins.components.kubelet import kubelet
+from kins.components.layout import ENGINE
+from kins.components.versions import pause_image
+from kins.errors import KinsError
+from kins.plan import Journal
+from kins.sandbox import Facts
+from kins.supervise import Supervisor
+from kins.supervise.logs import tail
+from kins.supervise.process import SupervisedProcess
+
+# A component that dies that often in a row before the cluster is ready will not become ready by more tries.
+TOO_MANY_FAILURES = 4
+# How long one watch lasts before it is made anew; the waiting itself is bounded by whoever waits.
+WATCH_SECONDS = 30
+# /readyz offers no event; the API server in gVisor takes about two seconds from its first answer to ready.
+READYZ_INTERVAL = 0.1
+
+
+class Boot:
+    """The start of one cluster, told to an `EventLog`. `began` is the monotonic clock when the command was given."""
+
+    def __init__(self, files: Layout, record: Record, facts: Facts, events: EventLog, began: float) -> None:
+        self._files = files
+        self._record = record
+        self._facts = facts
+        self._events = events
+        self._began = began
+        self._milestones: dict[str, asyncio.Event] = {}
+        self.supervisor = Supervisor(files.runtime, self._changed)
+
+    async def run(self) -> None:
+        """Start everything, return when the cluster is ready or cannot become so; the last event says which."""
+        try:
+            await self._run()
+        except* KinsError as errors:
+            error = _first(errors)
+            await self._events.add(
+                Event(phase="failed", seconds=self._elapsed(), message=error.message, code=error.code, hint=error.hint)
+            )
+
+    async def _run(self) -> None:
+        files, settings = self._files, self._record.settings
+        self.supervisor.start(etcd(files, settings))
+        prepare_control_plane(files, settings)
+        self.supervisor.start(kube_apiserver(files, settings))
+        await self._tell("prepared", "certificates and configuration written")
+        waits = [self._api_ready(), self._service_account()]
+        if self._record.decisions.level == "node":
+            waits += [self._node()]
+        self.supervisor.start(kube_controller_manager(files, settings))
+        self.supervisor.start(kube_scheduler(files, settings))
+        async with asyncio.TaskGroup() as group:
+            for wait in waits:
+                group.create_task(wait)
+        await self._tell("ready", "the cluster is ready")
+
+    async def _api_ready(self) -> None:
+        await self._milestone("kube-apiserver").wait()
+        await self._tell("api", "the API server answers")
+        client = self._client()
+        while not await asyncio.to_thread(client.is_ready, 5.0):
+            await asyncio.sleep(READYZ_INTERVAL)
+        await self._tell("readyz", "the API server is ready")
+
+    async def _service_account(self) -> None:
+        await self._milestone("kube-apiserver").wait()
+        await self._object("/api/v1/namespaces/default/serviceaccounts", "default", lambda _: True)
+        await self._tell("service-account", "pods are admitted: the default ServiceAccount is there")
+
+    async def _node(self) -> None:
+        files, settings, decisions = self._files, self._record.settings, self._record.decisions
+        prepare_node(files, self._record, pause_image())
+        Journal(files.journal).execute(node_steps(files, self._record, self._facts))
+        await self._tell("sandbox", "the sandbox is prepared for a node")
+        self.supervisor.start(containerd(files, settings))
+        self.supervisor.start(kubelet(files, settings, decisions.statistics))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._images())
+            group.create_task(self._node_ready())
+
+    async def _images(self) -> None:
+        await self._milestone("containerd").wait()
+        archives = [PAUSE_ARCHIVE, *sorted(self._files.images.iterdir())]
+        log = self._files.log("images")
+        argv = [str(ENGINE), "images", "load", "--address", str(self._files.containerd_socket)]
+        argv += ["--snapshotter", self._record.decisions.snapshotter, *map(str, archives)]
+        code = await self.supervisor.run_job(argv, component_environment(self._files.directory), log)
+        if code != 0:
+            raise KinsError(
+                "images could not be loaded into containerd: " + "; ".join(tail(log, 3)),
+                code="image-load-failed",
+                hint=f"see {log}",
+            )
+        await self._tell("images", "containerd answers and has its images")
+
+    async def _node_ready(self) -> None:
+        await self._milestone("kube-apiserver").wait()
+        await self._object("/api/v1/nodes", self._record.settings.node_name, is_ready_node)
+        await self._tell("node", f"node {self._record.settings.node_name} is Ready")
+
+    async def _object(self, collection: str, name: str, wanted: Callable[[dict[str, object]], bool]) -> None:
+        """Wait until an object is as wanted. A broken watch (the API server died) is made anew."""
+        client = self._client()
+
+        def watch_once() -> bool:
+            try:
+                return any(wanted(found) for found in client.watch(collection, name, WATCH_SECONDS))
+            except OSError:
+                return False
+
+        while not await asyncio.to_thread(watch_once):
+            await asyncio.sleep(READYZ_INTERVAL)
+
+    def _client(self) -> ApiClient:
+        return ApiClient(self._files, self._record.settings)
+
+    def _milestone(self, component: str) -> asyncio.Event:
+        return self._milestones.setdefault(component, asyncio.Event())
+
+    def _changed(self, supervised: SupervisedProcess) -> None:
+        name = supervised.component.name
+        if supervised.ready:
+            self._milestone(name).set()
+        if supervised.failures >= TOO_MANY_FAILURES and not self._events.finished:
+            lines = tail(supervised.component.log, 5)
+            event = Event(
+                phase="failed",
+                seconds=self._elapsed(),
+                message=f"{name} keeps dying ({supervised.last_exit}): " + " | ".join(lines),
+                code="component-failed",
+                hint=f"kins up --retain {self._record.spec.name}; kins logs {name}",
+            )
+            self._telling = asyncio.get_running_loop().create_task(self._events.add(event))
+
+    async def _tell(self, phase: str, message: str) -> None:
+        await self._events.add(Event(phase=phase, seconds=self._elapsed(), message=message))
+
+    def _elapsed(self) -> float:
+        return round(time.monotonic() - self._began, 3)
+
+
+def _first(errors: BaseExceptionGroup[KinsError]) -> KinsError:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, KinsError)
+    return error

@@ -1,0 +1,109 @@
+"""The public face of a cluster."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from kins import kubeconfig
+from kins.cluster import image_loading, store
+from kins.cluster.creation import Created, Creation
+from kins.cluster.deletion import Deleted, delete
+from kins.cluster.events import Event
+from kins.cluster.preparation import administrator
+from kins.cluster.spec import ClusterSpec, Record
+from kins.cluster.status import Status, status, summary
+from kins.components.layout import ENGINE
+from kins.errors import KinsError
+
+DEFAULT_TIMEOUT = 120.0
+
+
+def _ignore(_: Event) -> None:
+    """For callers that want no progress."""
+
+
+class Cluster:
+    """A cluster by its name, which need not exist yet."""
+
+    def __init__(self, name: str = "default") -> None:
+        self.name = name
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """All clusters of this user, crashed ones included."""
+        return store.names()
+
+    @classmethod
+    def up(
+        cls,
+        spec: ClusterSpec | str = "default",
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        wait: bool = True,
+        retain: bool = False,
+        progress: Callable[[Event], None] = _ignore,
+        began: float | None = None,
+    ) -> tuple[Cluster, Created]:
+        """Bring a cluster up, or find that it runs.
+
+        `timeout` in seconds; `began` is the monotonic clock from which times are counted (now, when not given). Raises
+        KinsError, and leaves nothing behind then unless `retain`.
+        """
+        wanted = ClusterSpec(name=spec) if isinstance(spec, str) else spec
+        began = time.monotonic() if began is None else began
+        creation = Creation(wanted, began=began, timeout=timeout, wait=wait, retain=retain, progress=progress)
+        return cls(wanted.name), creation.run()
+
+    def down(self) -> Deleted:
+        """Remove it completely. Raises KinsError `no-such-cluster`."""
+        return delete(self.name)
+
+    def status(self) -> Status:
+        """How it is now. Raises KinsError `no-such-cluster`."""
+        return status(self.name)
+
+    def summary(self) -> dict[str, str | None]:
+        """Its name, state and level."""
+        return summary(self.name)
+
+    @property
+    def kubeconfig(self) -> Path:
+        """A kubeconfig with this cluster only. Raises KinsError when there is no such cluster."""
+        path = store.existing(self.name).kubeconfig
+        if not path.exists():
+            raise KinsError(f"cluster {self.name!r} is not running", code="not-running", hint=f"kins up {self.name}")
+        return path
+
+    def merge_kubeconfig(self) -> Path:
+        """Write it into the user's kubeconfig and make it current; returns the file."""
+        files = store.existing(self.name)
+        return kubeconfig.merge(administrator(files, self._record().settings))
+
+    def remove_kubeconfig(self) -> list[Path]:
+        """Take it out of the user's kubeconfig; returns the files that changed."""
+        return kubeconfig.remove(f"kins-{self.name}")
+
+    def logs(self) -> dict[str, Path]:
+        """The log files by component, the supervisor's included."""
+        directory = store.existing(self.name).logs
+        return {path.stem: path for path in sorted(directory.glob("*.log"))}
+
+    def load_images(self, archives: Sequence[Path]) -> Iterator[image_loading.LoadedImage]:
+        """Load archives into the node's store. Raises KinsError before anything is touched when one is unfit."""
+        return image_loading.load(store.existing(self.name), self._record(), archives)
+
+    def kubectl(self, arguments: Sequence[str]) -> tuple[Path, list[str], dict[str, str]]:
+        """Program, arguments and environment of kubectl for this cluster."""
+        environment = dict(os.environ, KUBECONFIG=str(self.kubeconfig))
+        return ENGINE, ["kubectl", *arguments], environment
+
+    def _record(self) -> Record:
+        record = store.record(store.existing(self.name))
+        if record is None:
+            raise KinsError(
+                f"cluster {self.name!r} was not completely made", code="not-running", hint=f"kins up {self.name}"
+            )
+        return record

@@ -1,0 +1,257 @@
+"""`up`: a cluster from nothing, or back from a crash."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from kins import kubeconfig
+from kins.cluster import deletion, store
+from kins.cluster.daemon import Request, hold_node_lock
+from kins.cluster.decisions import decide
+from kins.cluster.events import Event
+from kins.cluster.preparation import administrator
+from kins.cluster.spec import ClusterSpec, Decisions, Missing, Record
+from kins.components import Settings
+from kins.components.settings import Ports
+from kins.errors import KinsError
+from kins.network import addresses
+from kins.sandbox import Facts, probe
+from kins.supervise import control
+
+Progress = Callable[[Event], None]
+# How long a daemon may take until it listens; natively it takes 0.3 s, in a busy gVisor seconds.
+DAEMON_SECONDS = 60.0
+
+
+class Created(msgspec.Struct, frozen=True, kw_only=True):
+    """What `up` did. `outcome` is `created`, `recovered` or `already-running`; seconds count from the command's
+    start."""
+
+    name: str
+    outcome: str
+    level: str
+    missing: tuple[Missing, ...]
+    context: str
+    kubeconfig: str
+    server: str
+    events: tuple[Event, ...]
+
+
+class Creation:
+    """One run of `up`. `began` is the monotonic clock at the command's start."""
+
+    def __init__(
+        self, spec: ClusterSpec, *, began: float, timeout: float, wait: bool, retain: bool, progress: Progress
+    ) -> None:
+        spec.validate()
+        self._spec = spec
+        self._began = began
+        self._deadline = began + timeout
+        self._timeout = timeout
+        self._wait = wait
+        self._retain = retain
+        self._progress = progress
+        self._files = store.layout(spec.name)
+        self._events: list[Event] = []
+
+    def run(self) -> Created:
+        """Bring the cluster up. Raises KinsError; unless `retain`, nothing is left then."""
+        with store.exclusive(self._spec.name):
+            if store.supervisor(self._files) is not None:
+                return self._join()
+            return self._start()
+
+    def _join(self) -> Created:
+        """A supervisor lives: wait for it, if it still boots."""
+        record = store.record(self._files)
+        assert record is not None, "a supervisor writes nothing before its record is there"
+        if self._spec.arguments and self._spec.arguments != record.spec.arguments:
+            raise KinsError(
+                f"cluster {self._spec.name!r} runs with other arguments",
+                code="cluster-differs",
+                hint=f"kins down {self._spec.name} && kins up {self._spec.name} …",
+            )
+        if self._wait:
+            self._follow()
+        return self._result(record, "already-running")
+
+    def _start(self) -> Created:
+        with _daemon() as daemon:
+            recovered = self._clear_remains()
+            record, facts = self._plan()
+            try:
+                self._hand_over(daemon, record, facts)
+                if self._wait:
+                    self._follow()
+                return self._result(record, "recovered" if recovered else "created")
+            except BaseException:
+                # Ctrl-C included: whoever asked for a cluster and did not get it finds nothing of it.
+                if store.supervisor(self._files) is None:
+                    daemon.kill()  # it has not told its pid yet, and would go on unseen
+                    daemon.wait()
+                if not self._retain and not recovered:
+                    deletion.remove(self._files)
+                elif not self._retain:
+                    deletion.stop(self._files)
+                raise
+
+    def _clear_remains(self) -> bool:
+        """Undo what a crashed cluster left; whether its data can be used again."""
+        if not self._files.directory.exists():
+            return False
+        deletion.stop(self._files)
+        return store.record(self._files) is not None
+
+    def _plan(self) -> tuple[Record, Facts]:
+        """Everything that can be refused is refused here, before anything is touched."""
+        facts = probe(store.home())
+        old = store.record(self._files)
+        spec = old.spec if old is not None and not self._spec.arguments else self._spec
+        decisions = decide(facts, spec)
+        if decisions.level == "node":
+            hold_node_lock().close()
+        self._tell("probed", _level_sentence(decisions))
+        settings = _settings(spec)
+        identity = old.identity if old is not None else secrets.token_hex(3)
+        return Record(identity=identity, spec=spec, decisions=decisions, settings=settings), facts
+
+    def _hand_over(self, daemon: subprocess.Popen[bytes], record: Record, facts: Facts) -> None:
+        self._files.make_directories()
+        store.save(self._files.facts, facts)
+        store.save(self._files.record, record)
+        assert daemon.stdin is not None
+        assert daemon.stdout is not None
+        request = Request(directory=str(self._files.directory), began=self._began)
+        daemon.stdin.write(msgspec.json.encode(request) + b"\n")
+        daemon.stdin.close()
+        if daemon.stdout.readline() != b"listening\n":
+            raise _daemon_failure(daemon.stderr)
+
+    def _follow(self) -> None:
+        """Pass events on until the last one. Raises KinsError when that is a failure or the time is up."""
+        remaining = max(self._deadline - time.monotonic(), 0.1)
+        listener = _EventListener(self._files.control_socket, self._deadline)
+        for event in listener.events(remaining):
+            self._events.append(event)
+            self._progress(event)
+            if event.phase == "failed":
+                raise KinsError(event.message, code=event.code or "failed", hint=event.hint)
+        if not self._events or not self._events[-1].is_last:
+            reached = self._events[-1].message if self._events else "nothing"
+            raise KinsError(
+                f"the cluster was not ready within {self._timeout:g} s; it came as far as: {reached}",
+                code="timeout",
+                hint=f"kins up {self._spec.name} --retain --timeout {2 * self._timeout:g}s; kins logs",
+            )
+
+    def _result(self, record: Record, outcome: str) -> Created:
+        path = self._kubeconfig(record)
+        return Created(
+            name=record.spec.name,
+            outcome=outcome,
+            level=record.decisions.level,
+            missing=record.decisions.missing,
+            context=f"kins-{record.spec.name}",
+            kubeconfig=str(path),
+            server=record.settings.api_url,
+            events=tuple(self._events),
+        )
+
+    def _kubeconfig(self, record: Record) -> Path:
+        return kubeconfig.merge(administrator(self._files, record.settings))
+
+    def _tell(self, phase: str, message: str) -> None:
+        event = Event(phase=phase, seconds=round(time.monotonic() - self._began, 3), message=message)
+        self._events.append(event)
+        self._progress(event)
+
+
+class _EventListener:
+    """Follows the daemon's events up to a deadline."""
+
+    def __init__(self, path: Path, deadline: float) -> None:
+        self._path = path
+        self._deadline = deadline
+
+    def events(self, timeout: float) -> Iterator[Event]:
+        """Events as they come; ends with the last one or, without it, at the deadline."""
+        try:
+            for answer in control.ask(self._path, "events", timeout):
+                yield msgspec.convert(answer, Event)
+                if time.monotonic() > self._deadline:
+                    return
+        except KinsError as error:
+            if error.code != "supervisor-silent":
+                raise
+
+
+@contextlib.contextmanager
+def _daemon() -> Iterator[subprocess.Popen[bytes]]:
+    """A daemon process that waits for its orders; it ends by itself when it gets none."""
+    daemon = subprocess.Popen(
+        [sys.executable, "-P", "-m", "kins.cluster.daemon"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        cwd="/",
+    )
+    try:
+        yield daemon
+    finally:
+        for pipe in (daemon.stdin, daemon.stdout, daemon.stderr):
+            if pipe is not None and not pipe.closed:
+                pipe.close()
+
+
+def _daemon_failure(stderr: IO[bytes] | None) -> KinsError:
+    lines = stderr.read().decode(errors="replace").strip().splitlines() if stderr is not None else []
+    return KinsError(
+        "the supervisor did not start: " + (lines[-1] if lines else "no reason given"), code="supervisor-failed"
+    )
+
+
+def _level_sentence(decisions: Decisions) -> str:
+    if not decisions.missing:
+        return f"this sandbox carries the level asked for: {decisions.level}"
+    facts = ", ".join(missing.fact for missing in decisions.missing)
+    return f"this sandbox carries no node ({facts}): level {decisions.level}"
+
+
+def _settings(spec: ClusterSpec) -> Settings:
+    return Settings(
+        name=spec.name,
+        node_name=f"kins-{spec.name}",
+        node_address=addresses.NODE_ADDRESS,
+        pod_range=addresses.POD_RANGE,
+        service_range=addresses.SERVICE_RANGE,
+        api_service_address=addresses.API_SERVICE_ADDRESS,
+        dns_address=addresses.DNS_ADDRESS,
+        ports=_free_ports(),
+        arguments=spec.arguments,
+    )
+
+
+def _free_ports() -> Ports:
+    """Ports that nobody listens on now. All are held until all are known, so that they differ."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(5)]
+    api, controller_manager, scheduler, kubelet, kubelet_health = (each.getsockname()[1] for each in held)
+    for each in held:
+        each.close()
+    return Ports(
+        api=api,
+        controller_manager=controller_manager,
+        scheduler=scheduler,
+        kubelet=kubelet,
+        kubelet_health=kubelet_health,
+    )

@@ -1,0 +1,137 @@
+"""The process that outlives `kins up`: supervisor of the components and, on a node, pid 1 of its namespaces.
+
+Run as `python -m kins.cluster.daemon`. Its standard input brings the cluster's directory and the time (monotonic clock,
+seconds) of the command; a line on standard output says that its control socket listens. Reading the directory comes
+last so that the interpreter can start while the command still probes the sandbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kins.cluster import node_namespaces, store
+from kins.cluster.boot import Boot
+from kins.cluster.events import EventLog
+from kins.cluster.spec import Record
+from kins.components import Layout
+from kins.errors import KinsError
+from kins.sandbox import Facts
+from kins.supervise import control
+from kins.sys import process
+
+# An abstract socket (unix(7)) lives in the network namespace, as do the bridge and addresses that allow only one node.
+NODE_LOCK = "\0kins-node"
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What the command writes to our standard input."""
+
+    directory: str
+    began: float
+
+
+class Daemon:
+    """One cluster's daemon: boots it, answers questions about it, stops it."""
+
+    def __init__(self, files: Layout, record: Record, facts: Facts, began: float) -> None:
+        self._files = files
+        self._record = record
+        self._events = EventLog()
+        self._stop = asyncio.Event()
+        self._boot = Boot(files, record, facts, self._events, began)
+
+    async def run(self) -> None:
+        """Live until asked to stop."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
+        server = await control.serve(self._files.control_socket, self._answer)
+        print("listening", flush=True)
+        _detach(self._files.supervisor_log)
+        boot = asyncio.create_task(self._boot.run())
+        boot.add_done_callback(_report)
+        await self._stop.wait()
+        boot.cancel()
+        await self._boot.supervisor.stop()
+        server.close()
+
+    async def _answer(self, call: str) -> AsyncIterator[Any]:
+        match call:
+            case "events":
+                async for event in self._events.follow():
+                    yield event
+            case "status":
+                yield {"events": self._events.events, "components": self._boot.supervisor.status()}
+            case "stop":
+                self._stop.set()
+
+
+def _report(boot: asyncio.Task[None]) -> None:
+    if not boot.cancelled() and (error := boot.exception()) is not None:
+        print(f"boot failed: {error!r}", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _detach(log: Path) -> None:
+    """Leave the command's pipes: from here on we write to our own log only."""
+    with open(log, "ab") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+
+
+def hold_node_lock() -> socket.socket:
+    """Take the one node of this network namespace. Raises KinsError `node-exists`."""
+    lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        lock.bind(NODE_LOCK)
+    except OSError as error:
+        lock.close()
+        raise KinsError(
+            "this sandbox already runs a cluster with a node, and it can carry one at a time",
+            code="node-exists",
+            hint="kins list; kins up NAME --control-plane-only",
+        ) from error
+    return lock
+
+
+def _announce(files: Layout, pid: int) -> None:
+    store.save(files.supervisor, store.SupervisorRecord.of(pid))
+
+
+async def _serve(files: Layout, record: Record, facts: Facts, began: float) -> None:
+    await Daemon(files, record, facts, began).run()
+
+
+def main() -> None:
+    """Become the daemon of the cluster that standard input names."""
+    line = sys.stdin.buffer.readline()
+    if not line:
+        return  # the command ended before it had a cluster for us
+    request = msgspec.json.decode(line, type=Request)
+    files = Layout(Path(request.directory))
+    record = store.record(files)
+    facts = store.load(files.facts, Facts)
+    if record is None or facts is None:
+        sys.exit(f"{files.directory} holds no cluster")
+    lock = None
+    if record.decisions.level == "node":
+        lock = hold_node_lock()
+        node_namespaces.enter(record.settings.node_name, lambda pid: _announce(files, pid))
+    else:
+        _announce(files, os.getpid())
+    process.set_name("kins-supervisor")
+    asyncio.run(_serve(files, record, facts, request.began))
+    if lock is not None:
+        lock.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""`down`: end the processes, undo the steps, forget the files."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from pathlib import Path
+
+import msgspec
+
+from kins import kubeconfig
+from kins.cluster import store
+from kins.components import Layout
+from kins.errors import KinsError
+from kins.plan import Journal
+from kins.supervise import control
+
+# An orderly stop takes a component's grace three times over at the most; then the supervisor itself is killed.
+STOP_SECONDS = 20.0
+KILL_SECONDS = 20.0
+
+
+class Deleted(msgspec.Struct, frozen=True, kw_only=True):
+    """What `down` removed."""
+
+    name: str
+    kubeconfigs: tuple[str, ...]
+
+
+def delete(name: str) -> Deleted:
+    """Remove a cluster completely, whatever state it is in. Raises KinsError."""
+    files = store.existing(name)
+    with store.exclusive(name):
+        changed = remove(files)
+    store.forget(files)
+    return Deleted(name=name, kubeconfigs=tuple(str(path) for path in changed))
+
+
+def remove(files: Layout) -> list[Path]:
+    """Stop, undo and remove; returns the kubeconfig files that changed."""
+    stop(files)
+    changed = kubeconfig.remove(f"kins-{files.directory.name}")
+    store.forget(files)
+    return changed
+
+
+def stop(files: Layout) -> None:
+    """End every process of the cluster and undo its steps; its data stays."""
+    supervisor = store.supervisor(files)
+    if supervisor is not None:
+        _end(files, supervisor)
+    Journal(files.journal).undo()
+    files.supervisor.unlink(missing_ok=True)
+
+
+def _end(files: Layout, supervisor: store.SupervisorRecord) -> None:
+    try:
+        for _ in control.ask(files.control_socket, "stop", STOP_SECONDS):
+            pass
+    except KinsError:
+        # It does not listen (it is booting, or hangs): pid 1 of a namespace still gets SIGTERM when it handles it.
+        _signal(supervisor, signal.SIGTERM)
+    if _gone(supervisor, STOP_SECONDS):
+        return
+    _signal(supervisor, signal.SIGKILL)
+    if not _gone(supervisor, KILL_SECONDS):
+        raise KinsError(
+            f"the supervisor (pid {supervisor.pid}) does not end",
+            code="supervisor-stuck",
+            hint=f"kill -9 {supervisor.pid}",
+        )
+
+
+def _signal(supervisor: store.SupervisorRecord, number: signal.Signals) -> None:
+    if supervisor.is_alive():
+        try:
+            os.kill(supervisor.pid, number)
+        except ProcessLookupError:
+            return
+
+
+def _gone(supervisor: store.SupervisorRecord, timeout: float) -> bool:
+    """Wait until the process is dead; with it dies its pid namespace, which the kernel empties first."""
+    deadline = time.monotonic() + timeout
+    while supervisor.is_alive():
+        if time.monotonic() > deadline:
+            return False
+        _wait_for_exit(supervisor.pid, deadline - time.monotonic())
+    return True
+
+
+def _wait_for_exit(pid: int, timeout: float) -> None:
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:
+        # gone already, or a sandbox without pidfd_open(2): look again soon
+        time.sleep(0.02)
+        return
+    try:
+        select.select([descriptor], [], [], max(timeout, 0))
+    finally:
+        os.close(descriptor)

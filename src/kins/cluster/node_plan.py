@@ -1,0 +1,146 @@
+"""The plan of a node: which steps this sandbox needs, each with the fact or upstream need that asks for it.
+
+Steps are executed inside the node's namespaces, in this order. Those that mount end with the namespace; those that make
+directories, files, links, settings and control groups of the sandbox's own are undone from the journal.
+"""
+
+from __future__ import annotations
+
+from kins.cluster.preparation import control_group_name
+from kins.cluster.spec import Record
+from kins.components import Layout, kubelet
+from kins.components.containerd import STATE
+from kins.network import addresses
+from kins.plan import AnyStep
+from kins.plan.files import CreateFile, MakeDirectory
+from kins.plan.kernel import AddBridge, MakeControlGroup, SetSysctl
+from kins.plan.mounts import BindMount, MountFileSystem, SetPropagation
+from kins.sandbox import Facts
+from kins.sandbox.levels import control_group_layout
+
+CONTROL_GROUPS = "/sys/fs/cgroup"
+# What the kubelet sets at its start (pkg/kubelet/cm, setupKernelTunables; pkg/util/sysctl).
+KUBELET_SYSCTLS = {
+    "kernel/panic": "10",
+    "kernel/panic_on_oops": "1",
+    "kernel/keys/root_maxkeys": "1000000",
+    "kernel/keys/root_maxbytes": "25000000",
+    "vm/overcommit_memory": "1",
+    "vm/panic_on_oom": "0",
+}
+FORWARDING = "net/ipv4/ip_forward"
+
+
+def node_steps(files: Layout, record: Record, facts: Facts) -> list[AnyStep]:
+    """All steps for a node in a sandbox with these facts."""
+    return [
+        *_namespaces(),
+        *_sysctls(files, facts),
+        *_kernel_messages(facts),
+        *_control_groups(record, facts),
+        *_directories(files, record, facts),
+        *_hosts_file(facts),
+        AddBridge(
+            name=addresses.BRIDGE,
+            address=addresses.with_prefix(addresses.POD_RANGE, 1),
+            because="pod network (kins-cni)",
+        ),
+    ]
+
+
+def _namespaces() -> list[AnyStep]:
+    because = "namespaces"
+    return [
+        # Cut off from the outside first, or the node's mounts would appear there.
+        SetPropagation(target="/", mode="private", because=because),
+        SetPropagation(target="/", mode="shared", because="mount propagation into containers (kubelet)"),
+        MountFileSystem(target="/proc", kind="proc", source="proc", because=because),
+    ]
+
+
+def _sysctls(files: Layout, facts: Facts) -> list[AnyStep]:
+    """Set what is there; where files are missing or refuse to be written, put an overlay over all of /proc/sys.
+
+    Unlisted files stay the kernel's own in the overlay; forwarding is set before it, because it is meant for the
+    kernel.
+    """
+    steps: list[AnyStep] = [SetSysctl(name=FORWARDING, value="1", because="pod network")]
+    answers = [facts.sysctls[name] for name in KUBELET_SYSCTLS]
+    if all(answer.value is not None and answer.writable for answer in answers):
+        return steps + [SetSysctl(name=name, value=value, because="kubelet") for name, value in KUBELET_SYSCTLS.items()]
+    place = files.runtime / "proc-sys"
+    because = "sysctls"
+    steps += [
+        MakeDirectory(path=str(place), because=because),
+        MountFileSystem(target=str(place), kind="tmpfs", options="mode=0755", because=because),
+        MakeDirectory(path=str(place / "work"), because=because),
+    ]
+    for name, value in KUBELET_SYSCTLS.items():
+        file = place / "upper" / name
+        steps.append(MakeDirectory(path=str(file.parent), because=because))
+        steps.append(CreateFile(path=str(file), content=f"{value}\n", because=because))
+    options = f"lowerdir=/proc/sys,upperdir={place / 'upper'},workdir={place / 'work'}"
+    steps.append(MountFileSystem(target="/proc/sys", kind="overlay", options=options, because="overlay_on_proc_sys"))
+    return steps
+
+
+def _kernel_messages(facts: Facts) -> list[AnyStep]:
+    if facts.kernel_messages.works:
+        return []
+    # A node made by mknod can be made in gVisor, but opening it gives ENXIO; /dev/null bound over a file opens.
+    return [
+        CreateFile(path="/dev/kmsg", because="kernel_messages"),
+        BindMount(source="/dev/null", target="/dev/kmsg", because="kernel_messages"),
+    ]
+
+
+def _control_groups(record: Record, facts: Facts) -> list[AnyStep]:
+    name = control_group_name(record)
+    layout = control_group_layout(facts)
+    if layout == "v2":
+        return [MakeControlGroup(path=f"{facts.control_groups_v2}/{name}", because="control_groups_v2")]
+    if layout == "v1":
+        return [
+            MakeControlGroup(path=f"{place}/{name}", because="control_groups_v1") for place in facts.control_groups_v1
+        ]
+    because = "control_groups_v1_mountable"
+    steps: list[AnyStep] = [MountFileSystem(target=CONTROL_GROUPS, kind="tmpfs", options="mode=0755", because=because)]
+    for controller in facts.control_groups_v1_mountable:
+        place = f"{CONTROL_GROUPS}/{controller}"
+        steps += [
+            MakeDirectory(path=place, because=because),
+            MountFileSystem(target=place, kind="cgroup", source="cgroup", options=controller, because=because),
+            MakeControlGroup(path=f"{place}/{name}", because=because),
+        ]
+    return steps
+
+
+def _directories(files: Layout, record: Record, facts: Facts) -> list[AnyStep]:
+    """The directories that upstream's software and charts expect, seen from inside only.
+
+    containerd's own two are private mounts: in shared ones its temporary mounts cannot be unmounted in gVisor
+    ("failed to unmount target …/tmpmounts").
+    """
+    targets = (kubelet.ROOT, "/var/log/pods", "/var/log/containers", "/var/lib/cni", STATE)
+    steps: list[AnyStep] = [MakeDirectory(path=target, because="kubelet and containerd") for target in targets]
+    steps += [
+        BindMount(source=str(files.kubelet_root), target=kubelet.ROOT, because="kubelet"),
+        BindMount(source=str(files.pod_logs), target="/var/log/pods", because="kubelet"),
+        MountFileSystem(target="/var/log/containers", kind="tmpfs", because="kubelet"),
+        MountFileSystem(target="/var/lib/cni", kind="tmpfs", because="containerd"),
+        MountFileSystem(target=STATE, kind="tmpfs", options="mode=0711", private=True, because="containerd"),
+    ]
+    root = str(files.containerd_root)
+    if record.decisions.images_on == "tmpfs":
+        size = f"size={facts.memory // 2},mode=0711"
+        return [
+            *steps,
+            MountFileSystem(target=root, kind="tmpfs", options=size, private=True, because="overlay_on_data"),
+        ]
+    return [*steps, BindMount(source=root, target=root, private=True, because="containerd")]
+
+
+def _hosts_file(facts: Facts) -> list[AnyStep]:
+    if facts.has_hosts_file:
+        return []
+    return [CreateFile(path="/etc/hosts", content="127.0.0.1 localhost\n", because="has_hosts_file")]

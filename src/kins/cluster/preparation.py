@@ -1,0 +1,110 @@
+"""The files that components read, written before they start: certificates, kubeconfigs, configurations."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from kins import kubeconfig, pki
+from kins.cluster.spec import Record
+from kins.components import Layout, Settings, containerd, kubelet
+from kins.network import cni
+
+API_SERVER_NAMES = (
+    "localhost",
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+)
+# Identity, common name and organisations as upstream's kubeadm gives them (kubernetes.io: PKI certificates and
+# requirements).
+CLIENTS = (
+    ("admin", "kubernetes-admin", ("system:masters",)),
+    ("kube-apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",)),
+    ("kube-controller-manager", "system:kube-controller-manager", ()),
+    ("kube-scheduler", "system:kube-scheduler", ()),
+)
+WITH_KUBECONFIG = ("kube-controller-manager", "kube-scheduler")
+
+
+def prepare_control_plane(files: Layout, settings: Settings) -> None:
+    """Certificates and client configurations of the control plane, and the administrator's kubeconfig."""
+    authority = pki.Authority.open(files.pki, "ca")
+    front_proxy = pki.Authority.open(files.pki, "front-proxy-ca")
+    pki.create_signing_key(files.pki, "sa")
+    for name, common_name, organizations in CLIENTS:
+        authority.issue(name, common_name, organizations)
+    front_proxy.issue("front-proxy-client", "front-proxy-client")
+    authority.issue(
+        "kube-apiserver",
+        "kube-apiserver",
+        dns_names=API_SERVER_NAMES,
+        ip_addresses=("127.0.0.1", settings.node_address, settings.api_service_address),
+    )
+    for name in WITH_KUBECONFIG:
+        _write_client_configuration(files, settings, name, files.client_configuration(name))
+    _write_client_configuration(files, settings, "admin", files.kubeconfig)
+
+
+def prepare_node(files: Layout, record: Record, pause_image: str) -> None:
+    """What containerd, the CNI plugin and the kubelet read."""
+    settings = record.settings
+    authority = pki.Authority.open(files.pki, "ca")
+    authority.issue("kubelet-client", f"system:node:{settings.node_name}", ("system:nodes",))
+    authority.issue(
+        "kubelet",
+        settings.node_name,
+        dns_names=(settings.node_name,),
+        ip_addresses=(settings.node_address, "127.0.0.1"),
+    )
+    _write_client_configuration(files, settings, "kubelet-client", files.client_configuration("kubelet"))
+    containerd.configuration_file(files).write_text(
+        containerd.configuration(files, record.decisions.snapshotter, pause_image)
+    )
+    _write_json(files.cni_configuration / cni.FILE_NAME, cni.configuration(files.addresses))
+    resolver = resolver_file(files)
+    _write_json(
+        kubelet.configuration_file(files),
+        kubelet.configuration(files, settings, f"/{control_group_name(record)}", resolver),
+    )
+    # A copy: the sandbox may have none, and pods want one nevertheless (containerd fails a pod sandbox without it).
+    if Path("/etc/resolv.conf").is_file():
+        shutil.copyfile("/etc/resolv.conf", resolver)
+    else:
+        resolver.write_text("")
+
+
+def resolver_file(files: Layout) -> Path:
+    """The resolv.conf that host-network pods get and that others derive from."""
+    return files.configuration / "resolv.conf"
+
+
+def control_group_name(record: Record) -> str:
+    """The control group below which all pods run; unique on the machine, because groups outlive namespaces."""
+    return f"kins-{record.spec.name}-{record.identity}"
+
+
+def administrator(files: Layout, settings: Settings) -> kubeconfig.Entry:
+    """The cluster as a kubeconfig entry for its user."""
+    return _entry(files, settings, "admin")
+
+
+def _entry(files: Layout, settings: Settings, identity: str) -> kubeconfig.Entry:
+    return kubeconfig.Entry(
+        name=f"kins-{settings.name}",
+        server=settings.api_url,
+        certificate_authority_data=Path(files.certificate("ca")).read_bytes(),
+        client_certificate_data=Path(files.certificate(identity)).read_bytes(),
+        client_key_data=Path(files.key(identity)).read_bytes(),
+    )
+
+
+def _write_client_configuration(files: Layout, settings: Settings, identity: str, path: Path) -> None:
+    kubeconfig.write_private(path, kubeconfig.dump(kubeconfig.build(_entry(files, settings, identity))))
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")

@@ -1,0 +1,148 @@
+"""Where clusters are kept on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from kins.cluster.spec import Record, validate_name
+from kins.components import Layout
+from kins.errors import KinsError, UsageError
+from kins.sandbox.probing import clear_remains
+from kins.sys import process
+
+Data = TypeVar("Data")
+# sockaddr_un holds 108 bytes (unix(7)); the longest name below a cluster's directory is that of a notify socket.
+LONGEST_DIRECTORY = 107 - len("/run/notify-kube-controller-manager.sock")
+
+
+class SupervisorRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Which process supervises. The start time (clock ticks) and boot keep a reused pid from being taken for it."""
+
+    pid: int
+    start_time: int
+    boot: str
+
+    @classmethod
+    def of(cls, pid: int) -> SupervisorRecord:
+        """The record of a living process."""
+        return cls(pid=pid, start_time=process.start_time(pid), boot=process.boot_id())
+
+    def is_alive(self) -> bool:
+        """Whether that very process still runs."""
+        return self.boot == process.boot_id() and process.is_alive(self.pid, self.start_time)
+
+
+def home() -> Path:
+    """KINS_HOME, or the user's data directory (XDG Base Directory Specification)."""
+    configured = os.environ.get("KINS_HOME")
+    if configured:
+        return Path(configured).absolute()
+    import platformdirs  # not needed, and not loaded, when KINS_HOME is set
+
+    return platformdirs.user_data_path("kins")
+
+
+def clusters_directory() -> Path:
+    """The directory with one directory per cluster."""
+    return home() / "clusters"
+
+
+def layout(name: str) -> Layout:
+    """The files of the cluster of that name, which need not exist. Raises UsageError for a bad name or too long a
+    path."""
+    validate_name(name)
+    directory = clusters_directory() / name
+    if len(os.fsencode(directory)) > LONGEST_DIRECTORY:
+        raise UsageError(
+            f"the path {directory} is too long for unix sockets below it",
+            code="path-too-long",
+            hint="export KINS_HOME=/tmp/kins",
+        )
+    return Layout(directory)
+
+
+def existing(name: str) -> Layout:
+    """The files of a cluster that exists. Raises KinsError `no-such-cluster`."""
+    found = layout(name)
+    if not found.directory.exists():
+        raise KinsError(f"there is no cluster {name!r}", code="no-such-cluster", hint="kins list")
+    return found
+
+
+def names() -> list[str]:
+    """The clusters that have a directory, sorted."""
+    directory = clusters_directory()
+    return sorted(entry.name for entry in directory.iterdir() if entry.is_dir()) if directory.exists() else []
+
+
+@contextlib.contextmanager
+def exclusive(name: str) -> Iterator[None]:
+    """Hold the right to change the cluster. Raises KinsError `cluster-busy` when another command holds it."""
+    directory = clusters_directory()
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = directory / f"{name}.lock"
+    with open(path, "ab") as lock:
+        if not _locked(lock.fileno(), path):
+            raise KinsError(
+                f"another kins command is working on cluster {name!r}", code="cluster-busy", hint=f"kins status {name}"
+            )
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _locked(descriptor: int, path: Path) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Its holder removes the file at its end: a lock on a removed one would exclude nobody.
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except (BlockingIOError, FileNotFoundError):
+        return False
+
+
+def save(path: Path, value: msgspec.Struct) -> None:
+    """Write a struct as JSON, readable by its owner only, whole or not at all."""
+    new = path.with_name(path.name + ".new")
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(value)) + b"\n")
+    new.replace(path)
+
+
+def load(path: Path, kind: type[Data]) -> Data | None:
+    """Read what `save` wrote; None when there is no such file. Raises KinsError when it is damaged."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError as error:
+        raise KinsError(f"{path} is damaged: {error}", code="state-damaged", hint="kins down --all") from error
+
+
+def record(files: Layout) -> Record | None:
+    """The cluster's record, or None when creation was cut off before it was written."""
+    return load(files.record, Record)
+
+
+def supervisor(files: Layout) -> SupervisorRecord | None:
+    """The living supervisor, or None."""
+    found = load(files.supervisor, SupervisorRecord)
+    return found if found is not None and found.is_alive() else None
+
+
+def forget(files: Layout) -> None:
+    """Remove everything that the cluster has on disk, and the home when nothing else is in it."""
+    if files.directory.exists():
+        shutil.rmtree(files.directory)
+    clear_remains(home())
+    with contextlib.suppress(OSError):
+        clusters_directory().rmdir()
+        home().rmdir()

@@ -1,0 +1,70 @@
+"""Where a cluster's files are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+BINARIES = Path(__file__).resolve().parent.parent / "_bin"
+ENGINE = BINARIES / "kins-engine"
+
+
+class Layout:
+    """The paths below a cluster's directory. Everything that a cluster writes is here, but for the kubeconfig entry."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.record = directory / "cluster.json"
+        self.facts = directory / "facts.json"
+        self.journal = directory / "journal.jsonl"
+        self.supervisor = directory / "supervisor.json"
+        self.supervisor_log = directory / "logs" / "supervisor.log"
+        self.kubeconfig = directory / "kubeconfig"
+        self.pki = directory / "pki"
+        self.configuration = directory / "config"
+        self.logs = directory / "logs"
+        self.runtime = directory / "run"
+        self.etcd_data = directory / "etcd"
+        self.images = directory / "images"
+        self.containerd_root = directory / "containerd"
+        self.kubelet_root = directory / "kubelet"
+        self.pod_logs = directory / "pod-logs"
+        self.addresses = directory / "addresses"
+        self.cni_configuration = self.configuration / "cni"
+        self.control_socket = self.runtime / "supervisor.sock"
+        self.etcd_socket = self.runtime / "etcd.sock"
+        self.containerd_socket = self.runtime / "containerd.sock"
+
+    def log(self, component: str) -> Path:
+        """The log of a component."""
+        return self.logs / f"{component}.log"
+
+    def certificate(self, name: str) -> str:
+        """The certificate file of an identity."""
+        return str(self.pki / f"{name}.crt")
+
+    def key(self, name: str) -> str:
+        """The private key file of an identity."""
+        return str(self.pki / f"{name}.key")
+
+    def client_configuration(self, name: str) -> Path:
+        """The kubeconfig of a component."""
+        return self.configuration / f"{name}.kubeconfig"
+
+    def make_directories(self) -> None:
+        """Create the directories that the components expect, for their owner only."""
+        for path in (
+            self.directory,
+            self.pki,
+            self.configuration,
+            self.cni_configuration,
+            self.logs,
+            self.runtime,
+            self.images,
+            self.containerd_root,
+            self.kubelet_root,
+            self.pod_logs,
+            self.addresses,
+        ):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Pods of any user read the volumes below it, which are bind mounts of directories here.
+        self.kubelet_root.chmod(0o755)

@@ -1,0 +1,45 @@
+"""What the declarations need to know of one cluster."""
+
+from __future__ import annotations
+
+import msgspec
+
+CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+NODE = ("containerd", "kubelet")
+COMPONENT_NAMES = (*CONTROL_PLANE, *NODE)
+
+
+class Ports(msgspec.Struct, frozen=True, kw_only=True):
+    """TCP ports on the loopback address, chosen once and kept for the cluster's life."""
+
+    api: int
+    controller_manager: int
+    scheduler: int
+    kubelet: int
+    kubelet_health: int
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Names, addresses and ports of one cluster. Addresses are dotted quads, ranges are in CIDR notation.
+
+    `arguments` maps a component to flags (`--name=value`) that are appended to its own, so that they win.
+    """
+
+    name: str
+    node_name: str
+    node_address: str
+    pod_range: str
+    service_range: str
+    api_service_address: str
+    dns_address: str
+    ports: Ports
+    arguments: dict[str, tuple[str, ...]] = {}
+
+    def extra(self, component: str) -> tuple[str, ...]:
+        """The user's flags for a component."""
+        return self.arguments.get(component, ())
+
+    @property
+    def api_url(self) -> str:
+        """Loopback, always: an HTTP proxy in the user's environment must never come between kubectl and its cluster."""
+        return f"https://127.0.0.1:{self.ports.api}"

@@ -1,0 +1,24 @@
+"""The address ranges of a cluster."""
+
+from __future__ import annotations
+
+import ipaddress
+
+BRIDGE = "kins0"
+POD_RANGE = "10.42.0.0/16"
+SERVICE_RANGE = "10.43.0.0/16"
+
+
+def address_in(network: str, number: int) -> str:
+    """The `number`-th address of a range in CIDR notation, e.g. the first one for 1."""
+    return str(ipaddress.ip_network(network)[number])
+
+
+def with_prefix(network: str, number: int) -> str:
+    """The same with the range's prefix length, as a link wants it: `10.42.0.1/16`."""
+    return f"{address_in(network, number)}/{ipaddress.ip_network(network).prefixlen}"
+
+
+NODE_ADDRESS = address_in(POD_RANGE, 1)
+API_SERVICE_ADDRESS = address_in(SERVICE_RANGE, 1)
+DNS_ADDRESS = address_in(SERVICE_RANGE, 10)

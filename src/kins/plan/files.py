@@ -1,0 +1,64 @@
+"""Steps that make directories and files of the sandbox's own file system."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from kins.plan.step import Step
+
+
+class MakeDirectory(Step, frozen=True, kw_only=True):
+    """`mkdir -p`; `created` lists, outermost first, the directories that were missing."""
+
+    path: str
+    created: tuple[str, ...] = ()
+
+    def describe(self) -> str:
+        return f"mkdir -p {shlex.quote(self.path)}"
+
+    def prepare(self) -> Self | None:
+        path = Path(self.path)
+        missing = [str(place) for place in (*reversed(path.parents), path) if not place.exists()]
+        return msgspec.structs.replace(self, created=tuple(missing)) if missing else None
+
+    def execute(self) -> None:
+        for directory in self.created:
+            Path(directory).mkdir(exist_ok=True)
+
+    def undo(self) -> None:
+        for directory in reversed(self.created):
+            try:
+                Path(directory).rmdir()
+            except FileNotFoundError:
+                continue
+            except OSError:
+                # Somebody else put something there since: it is theirs, and so are the directories above it.
+                return
+
+
+class CreateFile(Step, frozen=True, kw_only=True):
+    """A small file where there is none; an existing one is left as it is."""
+
+    path: str
+    content: str = ""
+    mode: int = 0o644
+
+    def describe(self) -> str:
+        return f"printf %s {shlex.quote(self.content)} > {shlex.quote(self.path)}"
+
+    def prepare(self) -> Self | None:
+        return None if Path(self.path).exists() else self
+
+    def execute(self) -> None:
+        path = Path(self.path)
+        path.write_text(self.content)
+        path.chmod(self.mode)
+
+    def undo(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            Path(self.path).unlink()

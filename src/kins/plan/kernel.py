@@ -1,0 +1,97 @@
+"""Steps on kernel settings that outlive every namespace of the node: sysctls, control groups, links."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shlex
+import signal
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from kins.plan.step import Step
+from kins.sys import netlink
+
+
+class SetSysctl(Step, frozen=True, kw_only=True):
+    """A value below /proc/sys; `name` is its path there, e.g. `net/ipv4/ip_forward`."""
+
+    name: str
+    value: str
+    previous: str = ""
+
+    @property
+    def path(self) -> Path:
+        return Path("/proc/sys", self.name)
+
+    def describe(self) -> str:
+        return f"echo {shlex.quote(self.value)} > {self.path}"
+
+    def prepare(self) -> Self | None:
+        previous = self.path.read_text().strip()
+        return None if previous == self.value else msgspec.structs.replace(self, previous=previous)
+
+    def execute(self) -> None:
+        self.path.write_text(self.value)
+
+    def undo(self) -> None:
+        # Only our own value is taken back: another one was set by somebody else since.
+        if self.path.exists() and self.path.read_text().strip() == self.value:
+            self.path.write_text(self.previous)
+
+
+class MakeControlGroup(Step, frozen=True, kw_only=True):
+    """A control group directory (cgroups(7)); undoing ends what still runs in it and removes its children as well."""
+
+    path: str
+
+    def describe(self) -> str:
+        return f"mkdir -p {shlex.quote(self.path)}"
+
+    def execute(self) -> None:
+        Path(self.path).mkdir(exist_ok=True)
+
+    def undo(self) -> None:
+        for directory, _, _ in os.walk(self.path, topdown=False):
+            _remove_group(Path(directory))
+
+
+def _remove_group(group: Path) -> None:
+    try:
+        for pid in (group / "cgroup.procs").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    try:
+        group.rmdir()
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise
+
+
+class AddBridge(Step, frozen=True, kw_only=True):
+    """A bridge in the sandbox's network namespace that carries the node's address, e.g. `10.42.0.1/16`."""
+
+    name: str
+    address: str
+
+    def describe(self) -> str:
+        name = shlex.quote(self.name)
+        return f"ip link add {name} type bridge && ip addr add {self.address} dev {name} && ip link set {name} up"
+
+    def prepare(self) -> Self | None:
+        # Refused before it is journalled: undoing must never delete a link that somebody else made.
+        if netlink.link_exists(self.name):
+            raise FileExistsError(errno.EEXIST, "a link of that name exists already", self.name)
+        return self
+
+    def execute(self) -> None:
+        netlink.create_bridge(self.name)
+        netlink.add_address(self.name, self.address)
+        netlink.set_up(self.name)
+
+    def undo(self) -> None:
+        if netlink.link_exists(self.name):
+            netlink.delete_link(self.name)

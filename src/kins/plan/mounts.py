@@ -1,0 +1,60 @@
+"""Steps that mount inside the node's own mount namespace (mount(2), mount_namespaces(7))."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Literal
+
+from kins.plan.step import NamespaceStep
+from kins.sys import mounts
+
+
+class MountFileSystem(NamespaceStep, frozen=True, kw_only=True):
+    """A new file system on `target`, an existing directory."""
+
+    target: str
+    kind: str
+    source: str = "kins"
+    options: str = ""
+    private: bool = False
+
+    def describe(self) -> str:
+        options = f" -o {shlex.quote(self.options)}" if self.options else ""
+        line = f"mount -t {self.kind}{options} {shlex.quote(self.source)} {shlex.quote(self.target)}"
+        return f"{line} && mount --make-private {shlex.quote(self.target)}" if self.private else line
+
+    def execute(self) -> None:
+        mounts.mount(self.source, self.target, self.kind, 0, self.options)
+        if self.private:
+            mounts.make_private(self.target)
+
+
+class BindMount(NamespaceStep, frozen=True, kw_only=True):
+    """`source` seen at `target` as well; both exist and are of one kind (directory or file)."""
+
+    source: str
+    target: str
+    private: bool = False
+
+    def describe(self) -> str:
+        line = f"mount --bind {shlex.quote(self.source)} {shlex.quote(self.target)}"
+        return f"{line} && mount --make-private {shlex.quote(self.target)}" if self.private else line
+
+    def execute(self) -> None:
+        mounts.bind(self.source, self.target)
+        if self.private:
+            mounts.make_private(self.target)
+
+
+class SetPropagation(NamespaceStep, frozen=True, kw_only=True):
+    """How mounts below `target` are told to other namespaces and to binds of it, recursively."""
+
+    target: str
+    mode: Literal["private", "shared"]
+
+    def describe(self) -> str:
+        return f"mount --make-r{self.mode} {shlex.quote(self.target)}"
+
+    def execute(self) -> None:
+        change = mounts.make_private if self.mode == "private" else mounts.make_shared
+        change(self.target, recursive=True)

@@ -1,0 +1,40 @@
+"""What every step can do."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import msgspec
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """One reversible change of the sandbox.
+
+    `because` names the fact or the upstream need that asks for it. A step is data: the journal stores it before it is
+    executed, and `undo` must work from that data alone, in another process, however far `execute` came.
+    """
+
+    because: str
+
+    def describe(self) -> str:
+        """The step as a line of shell that does the same."""
+        raise NotImplementedError
+
+    def prepare(self) -> Self | None:
+        """The step with what `undo` must know about the present state, or None when there is nothing to do."""
+        return self
+
+    def execute(self) -> None:
+        """Make the change. Raises OSError."""
+        raise NotImplementedError
+
+    def undo(self) -> None:
+        """Take the change back. What is gone already is no error. Raises OSError."""
+        raise NotImplementedError
+
+
+class NamespaceStep(Step, frozen=True, kw_only=True):
+    """A step whose effect ends with the node's mount namespace: the kernel undoes it, whatever else happened."""
+
+    def undo(self) -> None:
+        """Nothing to do: the mount went with its namespace."""

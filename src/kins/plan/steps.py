@@ -1,0 +1,11 @@
+"""The closed list of steps that a journal may hold."""
+
+from __future__ import annotations
+
+from kins.plan.files import CreateFile, MakeDirectory
+from kins.plan.kernel import AddBridge, MakeControlGroup, SetSysctl
+from kins.plan.mounts import BindMount, MountFileSystem, SetPropagation
+
+AnyStep = (
+    CreateFile | MakeDirectory | AddBridge | MakeControlGroup | SetSysctl | BindMount | MountFileSystem | SetPropagation
+)

@@ -1,0 +1,131 @@
+"""From facts to the level that the sandbox carries, and to how each need of a node is met. Pure functions."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Literal
+
+import msgspec
+
+from kins.sandbox.facts import Facts
+from kins.sys import mounts
+
+# What the kubelet's container manager asks for (pkg/kubelet/cm/container_manager_linux.go,
+# validateSystemRequirements) and what its pods' limits need.
+REQUIRED_V1 = ("cpu", "cpuacct", "cpuset", "memory", "pids")
+REQUIRED_V2 = ("cpu", "cpuset", "memory", "pids")
+# File systems that cAdvisor has no plugin for (>= Kubernetes 1.36): their figures come from our own statistics source.
+UNKNOWN_TO_CADVISOR = (mounts.GOFER_9P,)
+
+
+class Lack(msgspec.Struct, frozen=True, kw_only=True):
+    """A fact that forbids a level: the kernel's word, what follows, and what would give it."""
+
+    fact: str
+    cause: str
+    consequence: str
+    hint: str
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """The best level, and what keeps a better one away."""
+
+    level: Literal["node", "control-plane"]
+    lacks: tuple[Lack, ...] = ()
+
+
+# For each answer that a node cannot do without: what follows from a no, and what would turn it into a yes.
+NEEDS = {
+    "namespaces": (
+        "a node lives in mount, pid, ipc and uts namespaces of its own",
+        "run the sandbox as root with CAP_SYS_ADMIN",
+    ),
+    "mounts": ("volumes and containers are mounts", "run the sandbox as root with CAP_SYS_ADMIN"),
+    "unix_sockets": (
+        "the kubelet and containerd talk over unix sockets",
+        "set KINS_HOME to a directory on another file system",
+    ),
+    "pod_network": (
+        "pods need network namespaces, joined by veths and a bridge",
+        "give the sandbox a network of its own and CAP_NET_ADMIN (gVisor: --network=sandbox or none, not host)",
+    ),
+}
+
+
+def choose(facts: Facts, ranges: tuple[str, ...] = ()) -> Choice:
+    """The best level that these facts allow. `ranges` are the address ranges that the node wants for itself."""
+    lacks = [*_answers(facts), *_control_groups(facts), *_programs(facts), *_ranges(facts, ranges)]
+    return Choice(level="control-plane" if lacks else "node", lacks=tuple(lacks))
+
+
+def statistics_source(facts: Facts) -> Literal["cadvisor", "injected"]:
+    """cAdvisor, where it has the files and file systems it needs; by `usage_per_cpu` and `data_type`."""
+    has_usage = facts.usage_per_cpu or control_group_layout(facts) == "v2"
+    return "cadvisor" if has_usage and facts.data_type not in UNKNOWN_TO_CADVISOR else "injected"
+
+
+def image_store(facts: Facts) -> tuple[Literal["overlayfs", "native"], Literal["disk", "tmpfs"]]:
+    """Snapshotter and place: overlay on disk, on tmpfs, or copies on disk; by `overlay_on_data` and
+    `overlay_on_tmpfs`."""
+    if facts.overlay_on_data.works:
+        return "overlayfs", "disk"
+    if facts.overlay_on_tmpfs.works:
+        return "overlayfs", "tmpfs"
+    return "native", "disk"
+
+
+def control_group_layout(facts: Facts) -> Literal["v1", "v1-to-mount", "v2", "none"]:
+    """Which hierarchy the node uses: what is mounted, before what could be mounted."""
+    mounted = {name for controllers in facts.control_groups_v1.values() for name in controllers}
+    if mounted.issuperset(REQUIRED_V1):
+        return "v1"
+    if facts.control_groups_v2 == "/sys/fs/cgroup" and set(facts.control_groups_v2_controllers).issuperset(REQUIRED_V2):
+        return "v2"
+    return "v1-to-mount" if set(facts.control_groups_v1_mountable).issuperset(REQUIRED_V1) else "none"
+
+
+def _answers(facts: Facts) -> list[Lack]:
+    return [
+        Lack(fact=fact, cause=f"{fact}: {getattr(facts, fact).cause}", consequence=consequence, hint=hint)
+        for fact, (consequence, hint) in NEEDS.items()
+        if not getattr(facts, fact).works
+    ]
+
+
+def _control_groups(facts: Facts) -> list[Lack]:
+    if control_group_layout(facts) != "none":
+        return []
+    lack = Lack(
+        fact="control_groups",
+        cause="no control group hierarchy with cpu, cpuset, memory and pids is mounted or can be mounted",
+        consequence="the kubelet and runc place containers in control groups",
+        hint="run the sandbox as root with CAP_SYS_ADMIN, or with a writable /sys/fs/cgroup",
+    )
+    return [lack]
+
+
+def _programs(facts: Facts) -> list[Lack]:
+    return [
+        Lack(
+            fact="programs",
+            cause=f"there is no program {name!r}",
+            consequence="the kubelet mounts volumes by calling it",
+            hint="apt-get install mount",
+        )
+        for name, found in facts.programs.items()
+        if not found
+    ]
+
+
+def _ranges(facts: Facts, ranges: tuple[str, ...]) -> list[Lack]:
+    return [
+        Lack(
+            fact="used_ranges",
+            cause=f"the range {wanted} overlaps {used}, which this sandbox uses already",
+            consequence="pods and Services could not be told from what is there",
+            hint="ip addr; ip route",
+        )
+        for wanted in ranges
+        for used in facts.used_ranges
+        if ipaddress.ip_network(wanted).overlaps(ipaddress.ip_interface(used).network) and not used.endswith("/0")
+    ]

@@ -1,0 +1,242 @@
+"""One small function per fact. Each runs in a forked process of its own and may do there what it likes.
+
+A probe returns plain JSON data. OSError means that the thing does not work, and why.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+from pathlib import Path
+
+from kins.sys import mounts, namespaces, netlink, process
+
+# What the kubelet reads or writes at its start (pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables), and
+# forwarding between pods.
+SYSCTLS = (
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "kernel/keys/root_maxkeys",
+    "kernel/keys/root_maxbytes",
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+    "net/ipv4/ip_forward",
+)
+CONTROLLERS = (
+    "cpu",
+    "cpuacct",
+    "cpuset",
+    "devices",
+    "memory",
+    "pids",
+    "blkio",
+    "freezer",
+    "hugetlb",
+    "net_cls",
+    "perf_event",
+)
+PROGRAMS = ("mount", "umount")
+
+
+def identity(_: Path) -> dict[str, int]:
+    """Who we are and what the machine has."""
+    return {
+        "uid": os.getuid(),
+        "capabilities": process.effective_capabilities(),
+        "memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        "cores": len(os.sched_getaffinity(0)),
+    }
+
+
+def data_type(scratch: Path) -> int:
+    """The type of the file system that holds the clusters."""
+    return mounts.filesystem_type(scratch)
+
+
+def private_namespaces(_: Path) -> None:
+    """Become, in a child, the first process of the node's namespaces, and mount its /proc."""
+    kinds = namespaces.CLONE_NEWNS | namespaces.CLONE_NEWPID | namespaces.CLONE_NEWIPC | namespaces.CLONE_NEWUTS
+    namespaces.unshare(kinds)
+    mounts.make_private("/", recursive=True)
+    child = os.fork()
+    if child == 0:
+        # What fails here is told by the exit status: there is no second pipe.
+        try:
+            mounts.mount("proc", "/proc", "proc")
+        except OSError as error:
+            os._exit(error.errno or 1)
+        os._exit(0 if os.getpid() == 1 else 1)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code:
+        raise OSError(code, f"mounting /proc in a new pid namespace: {os.strerror(abs(code))}")
+
+
+def mount_kinds(scratch: Path) -> None:
+    """tmpfs, bind, shared and private mounts."""
+    _private_mounts()
+    source, target = _directories(_tmpfs(scratch), "source", "target")
+    mounts.bind(str(source), str(target))
+    mounts.make_shared(str(target))
+    mounts.make_private(str(target))
+    mounts.unmount(str(target), lazy=True)
+
+
+def overlay_on_data(scratch: Path) -> None:
+    """An overlay whose upper directory is on the disk of the clusters."""
+    _private_mounts()
+    _overlay(scratch, str(_directories(scratch, "lower")[0]), scratch / "merged")
+
+
+def overlay_on_tmpfs(scratch: Path) -> None:
+    """An overlay whose upper directory is on tmpfs, over a lower one on tmpfs."""
+    _private_mounts()
+    place = _tmpfs(scratch)
+    _overlay(place, str(_directories(place, "lower")[0]), place / "merged")
+
+
+def overlay_on_proc_sys(scratch: Path) -> None:
+    """An overlay over /proc/sys in which a file can be made."""
+    _private_mounts()
+    _overlay(_tmpfs(scratch), "/proc/sys", Path("/proc/sys"))
+
+
+def kernel_messages(_: Path) -> None:
+    """The kubelet's out-of-memory watcher opens /dev/kmsg and ends the kubelet without it."""
+    os.close(os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK))
+
+
+def unix_sockets(scratch: Path) -> None:
+    """A socket of the file system that can be connected to."""
+    path = str(scratch / "socket")
+    with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
+        server.bind(path)
+        server.listen()
+        client.connect(path)
+
+
+def pod_network(_: Path) -> None:
+    """Bridge, veth and addresses, tried in a new network namespace: the sandbox's own is not touched.
+
+    Where that has no IPv4, as in gVisor with the host's network, sockets fail with EAFNOSUPPORT.
+    """
+    namespaces.unshare(namespaces.CLONE_NEWNET)
+    socket.socket(socket.AF_INET, socket.SOCK_STREAM).close()
+    netlink.create_bridge("probe-bridge")
+    netlink.add_address("probe-bridge", "10.42.0.1/16")
+    netlink.create_veth("probe-host", "probe-pod")
+    netlink.set_up("probe-bridge")
+    netlink.set_up("probe-host")
+
+
+def control_groups_v1(_: Path) -> dict[str, list[str]]:
+    """Mounted v1 hierarchies with their controllers, which stand among the super block's options."""
+    found = {}
+    for entry in mounts.mount_table():
+        if entry.kind == "cgroup":
+            options = entry.super_options.split(",")
+            found[entry.target] = [option for option in options if option in CONTROLLERS or option.startswith("name=")]
+    return found
+
+
+def control_groups_v1_mountable(scratch: Path) -> list[str]:
+    """Controllers of which a v1 hierarchy can be mounted; not asked where hierarchies are mounted already.
+
+    There a mount would take controllers away from the v2 hierarchy for a moment, and nobody needs the answer.
+    """
+    if control_groups_v1(scratch) or control_groups_v2(scratch):
+        return []
+    _private_mounts()
+    place = _tmpfs(scratch)
+    found = []
+    for controller in CONTROLLERS:
+        try:
+            mounts.mount("cgroup", str(_directories(place, controller)[0]), "cgroup", 0, controller)
+        except OSError:
+            continue
+        found.append(controller)
+    return found
+
+
+def control_groups_v2(_: Path) -> tuple[str, list[str]] | None:
+    """Where the v2 hierarchy is mounted, and what it controls there."""
+    for entry in mounts.mount_table():
+        if entry.kind == "cgroup2":
+            return entry.target, Path(entry.target, "cgroup.controllers").read_text().split()
+    return None
+
+
+def usage_per_cpu(scratch: Path) -> bool:
+    """Whether the cpuacct controller has the per-cpu file, in a mounted or a fresh hierarchy."""
+    for target, controllers in control_groups_v1(scratch).items():
+        if "cpuacct" in controllers:
+            return Path(target, "cpuacct.usage_percpu").exists()
+    _private_mounts()
+    place = _directories(_tmpfs(scratch), "cpuacct")[0]
+    mounts.mount("cgroup", str(place), "cgroup", 0, "cpuacct")
+    return (place / "cpuacct.usage_percpu").exists()
+
+
+def sysctls(_: Path) -> dict[str, dict[str, object]]:
+    """The settings' values, and whether they can be written: tried with the very same value."""
+    return {name: _sysctl(Path("/proc/sys", name)) for name in SYSCTLS}
+
+
+def has_hosts_file(_: Path) -> bool:
+    """containerd copies /etc/hosts into each pod and fails without it."""
+    return Path("/etc/hosts").is_file()
+
+
+def programs(_: Path) -> dict[str, bool]:
+    """Whether the programs are there that the kubelet calls."""
+    return {name: shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin") is not None for name in PROGRAMS}
+
+
+def used_ranges(_: Path) -> list[str]:
+    """Addresses and destinations that this network namespace knows."""
+    return sorted({*netlink.addresses(), *netlink.routes()})
+
+
+def _sysctl(path: Path) -> dict[str, object]:
+    try:
+        value = path.read_text()
+    except OSError:
+        return {"value": None, "writable": False}
+    try:
+        path.write_text(value)
+    except OSError:
+        return {"value": value.strip(), "writable": False}
+    return {"value": value.strip(), "writable": True}
+
+
+def _private_mounts() -> None:
+    namespaces.unshare(namespaces.CLONE_NEWNS)
+    mounts.make_private("/", recursive=True)
+
+
+def _tmpfs(scratch: Path) -> Path:
+    mounts.mount("probe", str(scratch), "tmpfs")
+    return scratch
+
+
+def _directories(place: Path, *names: str) -> list[Path]:
+    made = [place / name for name in names]
+    for directory in made:
+        directory.mkdir(exist_ok=True)
+    return made
+
+
+def _overlay(place: Path, lower: str, target: Path) -> None:
+    """Mount an overlay with its upper directory at `place` and make a file in it."""
+    upper, work = _directories(place, "upper", "work")
+    if not target.exists():
+        target.mkdir()
+    mounts.mount("probe", str(target), "overlay", 0, f"lowerdir={lower},upperdir={upper},workdir={work}")
+    (target / "probe").write_text("")
+
+
+def become_harmless() -> None:
+    """What a forked probe does first: die by the signals that its parent handles."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)

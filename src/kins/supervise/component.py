@@ -1,0 +1,37 @@
+"""A component as data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+
+class Component(msgspec.Struct, frozen=True, kw_only=True):
+    """One long-running process.
+
+    `environment` is the whole environment of the process, not an addition to ours. `readiness` says how it tells that
+    it serves: `notify` by sd_notify(3), `started` by being there. `stop_rank` orders the stop: lower ranks are stopped
+    first.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+    log: Path
+    readiness: Literal["notify", "started"] = "started"
+    stop_rank: int = 0
+
+
+class ComponentStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a component's process. `pid` is the supervisor's view, seconds and bytes are SI units."""
+
+    name: str
+    state: Literal["starting", "ready", "waiting-to-restart", "stopped"]
+    pid: int | None
+    uptime_seconds: float
+    restarts: int
+    memory_bytes: int
+    last_exit: str | None
+    argv: tuple[str, ...]

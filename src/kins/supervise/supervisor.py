@@ -1,0 +1,77 @@
+"""The process table."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from itertools import groupby
+from pathlib import Path
+
+from kins.supervise.component import Component, ComponentStatus
+from kins.supervise.logs import Rotation
+from kins.supervise.process import SupervisedProcess
+
+STOP_GRACE = 3.0
+
+
+class Supervisor:
+    """Starts components, restarts what dies, reaps orphans, stops in order. Lives in one event loop."""
+
+    def __init__(self, runtime: Path, on_change: Callable[[SupervisedProcess], None]) -> None:
+        self._runtime = runtime
+        self._on_change = on_change
+        self._processes: dict[str, SupervisedProcess] = {}
+        self._jobs: dict[int, asyncio.Future[int]] = {}
+        self._rotation = Rotation()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
+
+    def start(self, component: Component) -> None:
+        """Start a component and keep it running from now on."""
+        supervised = SupervisedProcess(component, self._runtime, self._on_change)
+        self._processes[component.name] = supervised
+        self._rotation.watch(component.log)
+        supervised.start()
+
+    async def run_job(self, argv: list[str], environment: dict[str, str], log: Path) -> int:
+        """Run a command to its end; returns its exit code (negative: the signal that ended it)."""
+        with open(log, "ab") as output:
+            descriptors = [(os.POSIX_SPAWN_DUP2, output.fileno(), 1), (os.POSIX_SPAWN_DUP2, output.fileno(), 2)]
+            pid = os.posix_spawn(argv[0], argv, environment, file_actions=descriptors)
+        self._jobs[pid] = asyncio.get_running_loop().create_future()
+        # It cannot have been reaped as an orphan before this: SIGCHLD is handled in this very loop.
+        return await self._jobs[pid]
+
+    def status(self) -> list[ComponentStatus]:
+        """Every component in the order of its start."""
+        return [supervised.status() for supervised in self._processes.values()]
+
+    def process(self, name: str) -> SupervisedProcess | None:
+        """The component's process, or None when it was never started."""
+        return self._processes.get(name)
+
+    async def stop(self) -> None:
+        """Stop all: rank by rank, the ones of a rank together."""
+        self._rotation.stop()
+        ranked = sorted(self._processes.values(), key=lambda supervised: supervised.component.stop_rank)
+        for _, group in groupby(ranked, key=lambda supervised: supervised.component.stop_rank):
+            await asyncio.gather(*(supervised.stop(STOP_GRACE) for supervised in group))
+
+    def _reap(self) -> None:
+        """Collect every dead child, container shims and other orphans of the pid namespace included."""
+        while True:
+            try:
+                pid, wait_status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            job = self._jobs.pop(pid, None)
+            if job is not None:
+                job.set_result(os.waitstatus_to_exitcode(wait_status))
+                continue
+            for supervised in self._processes.values():
+                if supervised.pid == pid:
+                    supervised.died(wait_status)
+                    break
