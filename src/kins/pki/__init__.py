@@ -1,0 +1,9 @@
+"""The cluster's own public key infrastructure: an authority, certificates that it issues, keys for service accounts.
+
+Which identities a cluster has is not decided here (`kins.cluster.preparation`).
+"""
+
+from kins.pki.authority import Authority
+from kins.pki.keys import create_signing_key
+
+__all__ = ["Authority", "create_signing_key"]

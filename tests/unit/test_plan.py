@@ -1,0 +1,82 @@
+"""Steps and their journal: recorded before they are executed, undone from the record alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kins.errors import KinsError
+from kins.plan import Journal
+from kins.plan.files import CreateFile, MakeDirectory
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "journal.jsonl")
+
+
+def test_steps_are_undone_from_the_disk(journal: Journal, tmp_path: Path) -> None:
+    deep, file = tmp_path / "a" / "b", tmp_path / "a" / "b" / "file"
+    steps = [
+        MakeDirectory(path=str(deep), because="test"),
+        CreateFile(path=str(file), content="x", mode=0o600, because="test"),
+    ]
+    assert len(journal.execute(steps)) == 2
+    assert file.read_text() == "x"
+    assert file.stat().st_mode & 0o777 == 0o600
+    Journal(journal.path).undo()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_there_already_is_neither_made_nor_undone(journal: Journal, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("mine")
+    steps = [
+        MakeDirectory(path=str(tmp_path / "mine"), because="test"),
+        CreateFile(path=str(tmp_path / "mine" / "file"), content="other", because="test"),
+    ]
+    assert journal.execute(steps) == []
+    journal.undo()
+    assert (tmp_path / "mine" / "file").read_text() == "mine"
+
+
+def test_a_step_is_on_disk_before_it_is_executed(journal: Journal, tmp_path: Path) -> None:
+    # The file's directory does not exist, so that executing fails: the record must be there nevertheless.
+    step = CreateFile(path=str(tmp_path / "none" / "file"), because="the-fact")
+    with pytest.raises(KinsError, match="the-fact"):
+        journal.execute([step])
+    assert journal.steps() == [step]
+    journal.undo()
+    assert not journal.path.exists()
+
+
+def test_a_directory_with_foreign_content_stays(journal: Journal, tmp_path: Path) -> None:
+    journal.execute([MakeDirectory(path=str(tmp_path / "a" / "b"), because="test")])
+    (tmp_path / "a" / "theirs").write_text("")
+    journal.undo()
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["theirs"]
+
+
+def test_a_cut_off_line_was_never_executed(journal: Journal, tmp_path: Path) -> None:
+    journal.execute([MakeDirectory(path=str(tmp_path / "a"), because="test")])
+    with open(journal.path, "ab") as file:
+        file.write(b'{"type":"MakeDirec')
+    assert len(journal.steps()) == 1
+    journal.undo()
+    assert not (tmp_path / "a").exists()
+
+
+def test_one_failing_undo_does_not_keep_the_others(journal: Journal, tmp_path: Path) -> None:
+    steps = [
+        CreateFile(path=str(tmp_path / "first"), because="test"),
+        CreateFile(path=str(tmp_path / "second"), because="test"),
+    ]
+    journal.execute(steps)
+    (tmp_path / "second").unlink()
+    (tmp_path / "second").mkdir()  # unlink(2) of a directory fails, for root as well
+    with pytest.raises(KinsError, match="second") as caught:
+        journal.undo()
+    assert caught.value.code == "undo-failed"
+    assert not (tmp_path / "first").exists()
+    assert journal.path.exists(), "what could not be undone stays on record"
