@@ -1,0 +1,232 @@
+"""A real gVisor sandbox: one long-lived first process, and a `runsc exec` for each command.
+
+For people: python -m tests.harness.gvisor [--root overlay|9p] [--caps all|docker] [--bind SOURCE:TARGET] -- COMMAND…
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from tests.harness import BUILD
+from tests.harness.rootfs import copy_tree, sandbox_tree
+
+RUNSC = BUILD / "tools" / "runsc"
+
+# What Docker gives a container that asks for nothing.
+DOCKER_CAPABILITIES = (
+    "AUDIT_WRITE CHOWN DAC_OVERRIDE FOWNER FSETID KILL MKNOD NET_BIND_SERVICE NET_RAW SETFCAP SETGID SETPCAP SETUID "
+    "SYS_CHROOT"
+)
+OTHER_CAPABILITIES = (
+    "AUDIT_CONTROL AUDIT_READ BLOCK_SUSPEND DAC_READ_SEARCH IPC_LOCK IPC_OWNER LEASE LINUX_IMMUTABLE MAC_ADMIN "
+    "MAC_OVERRIDE NET_ADMIN NET_BROADCAST SYSLOG SYS_ADMIN SYS_BOOT SYS_MODULE SYS_NICE SYS_PACCT SYS_PTRACE SYS_RAWIO "
+    "SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG WAKE_ALARM"
+)
+
+# The first process: reaps orphans, as the first process of every hosted sandbox does, and ends when it is told to.
+INIT = """
+import os, signal
+awaited = {signal.SIGCHLD, signal.SIGTERM}
+signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
+print("ready", flush=True)
+while signal.sigwait(awaited) == signal.SIGCHLD:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+"""
+
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+    "TERM": "xterm",
+}
+
+
+class Sandbox:
+    """One gVisor sandbox, from `with` to the end of the block; nothing of it is left after that.
+
+    `root` is what `/` is inside: `overlay` (gVisor's own, in memory; the tree is not written to) or `9p` (the gofer's,
+    on a throw-away copy). `binds` maps host paths to paths inside, read-only. There is no network but loopback.
+    """
+
+    def __init__(
+        self,
+        tree: Path,
+        *,
+        root: str = "overlay",
+        capabilities: str = "all",
+        binds: Mapping[Path, str] | None = None,
+    ) -> None:
+        self.tree = tree
+        self.root = root
+        self.capabilities = capabilities
+        self.binds = dict(binds or {})
+        # Short: runsc puts unix sockets below it, whose paths may have 107 characters.
+        self.state = Path(tempfile.gettempdir()) / "unstarted"
+        self.name = ""
+        self.process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Sandbox:
+        self.state = Path(tempfile.mkdtemp(prefix="kins-gvisor-"))
+        self.name = self.state.name
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Boot, and return when the first process runs."""
+        tree = self.tree
+        if self.root == "9p":
+            tree = self.state / "tree"
+            copy_tree(self.tree, tree)
+        bundle = self.state / "bundle"
+        bundle.mkdir()
+        (bundle / "config.json").write_text(json.dumps(self.specification(tree)))
+        # Appending: gVisor writes its own messages at offset 0 of a plain file.
+        with (self.state / "runsc.log").open("a") as log:
+            self.process = subprocess.Popen(
+                # The sandbox must not outlive a test process that was killed.
+                ["setpriv", "--pdeathsig", "TERM", *self.runsc("run", "--bundle", str(bundle), self.name)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self.process.stdout is not None
+        if self.process.stdout.readline() != "ready\n":
+            raise RuntimeError(f"gVisor did not start:\n{(self.state / 'runsc.log').read_text()}")
+
+    def stop(self) -> None:
+        """End the sandbox and remove its files."""
+        if self.process is not None:
+            subprocess.run(self.runsc("delete", "-force", self.name), capture_output=True, timeout=60, check=False)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=30)
+            self.process.kill()
+            self.process.wait()
+            assert self.process.stdout is not None
+            self.process.stdout.close()
+            self.process = None
+        # runsc keeps an empty network namespace mounted in its state directory, and leaves it there.
+        subprocess.run(
+            ["umount", "--quiet", str(self.state / "runsc" / "null-netns")], capture_output=True, check=False
+        )
+        shutil.rmtree(self.state)
+
+    def runsc(self, *arguments: str) -> list[str]:
+        """A runsc command line of this sandbox."""
+        overlay = "root:memory" if self.root == "overlay" else "none"
+        program = os.environ.get("KINS_TEST_RUNSC", str(RUNSC))
+        flags = ["--ignore-cgroups", "--network=none", f"--overlay2={overlay}"]
+        return [program, f"--root={self.state / 'runsc'}", *flags, *arguments]
+
+    def specification(self, tree: Path) -> dict[str, object]:
+        """The OCI runtime specification, as far as it differs from nothing."""
+        names = DOCKER_CAPABILITIES + (f" {OTHER_CAPABILITIES}" if self.capabilities == "all" else "")
+        granted = [f"CAP_{name}" for name in names.split()]
+        kinds = ("bounding", "effective", "permitted")
+        binds = [
+            {"destination": inside, "type": "bind", "source": str(outside.resolve()), "options": ["rbind", "ro"]}
+            for outside, inside in self.binds.items()
+        ]
+        return {
+            "ociVersion": "1.0.0",
+            "hostname": "sandbox",
+            "process": {
+                "user": {"uid": 0, "gid": 0},
+                "args": ["python3", "-c", INIT],
+                "cwd": "/",
+                "env": [f"{name}={value}" for name, value in ENVIRONMENT.items()],
+                "capabilities": dict.fromkeys(kinds, granted),
+                "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 65536, "soft": 65536}],
+            },
+            "root": {"path": str(tree), "readonly": False},
+            "mounts": [
+                {"destination": "/proc", "type": "proc", "source": "proc"},
+                {"destination": "/dev", "type": "tmpfs", "source": "tmpfs"},
+                {
+                    "destination": "/sys",
+                    "type": "sysfs",
+                    "source": "sysfs",
+                    "options": ["nosuid", "noexec", "nodev", "ro"],
+                },
+                {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"},
+                *binds,
+            ],
+            "linux": {"namespaces": [{"type": kind} for kind in ("pid", "ipc", "uts", "mount", "network")]},
+        }
+
+    def command(
+        self,
+        arguments: Sequence[str],
+        *,
+        user: int = 0,
+        env: Mapping[str, str] | None = None,
+        pid_file: Path | None = None,
+    ) -> list[str]:
+        """The command line that runs `arguments` inside; its exit status is theirs.
+
+        `pid_file` gets the number that the process has inside.
+        """
+        variables = {**ENVIRONMENT, **(env or {})}
+        options = [item for name, value in variables.items() for item in ("--env", f"{name}={value}")]
+        if pid_file is not None:
+            options += ["--internal-pid-file", str(pid_file)]
+        # `runsc exec --user` keeps root's capabilities; setpriv loses them as a real login does.
+        drop = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"] if user else []
+        return self.runsc("exec", *options, self.name, *drop, *arguments)
+
+
+def main() -> int:
+    """Run one command in a new sandbox and return its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.harness.gvisor", description=main.__doc__)
+    parser.add_argument("--root", choices=("overlay", "9p"), default="overlay")
+    parser.add_argument("--net", choices=("none",), default="none")
+    parser.add_argument("--caps", choices=("all", "docker"), default="all")
+    parser.add_argument("--tree", type=Path, help="root file system (default: Debian with Python)")
+    parser.add_argument("--bind", action="append", default=[], metavar="SOURCE:TARGET", help="read-only")
+    parser.add_argument("--user", type=int, default=0)
+    parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("command", nargs="+")
+    options = parser.parse_args()
+    binds = {Path(source): target for source, _, target in (bind.partition(":") for bind in options.bind)}
+    variables = {name: value for name, _, value in (pair.partition("=") for pair in options.env)}
+    tree = options.tree or sandbox_tree()
+    with Sandbox(tree, root=options.root, capabilities=options.caps, binds=binds) as sandbox:
+        command = sandbox.command(options.command, user=options.user, env=variables)
+        return run_through_pipes(command)
+
+
+def run_through_pipes(command: Sequence[str]) -> int:
+    """The exit status of a command; its output goes on from here, since gVisor writes at offset 0 of a plain file."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdout is not None
+        while chunk := process.stdout.read1():
+            sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+        return process.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
