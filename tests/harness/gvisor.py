@@ -15,9 +15,9 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 
 from tests.harness import BUILD
+from tests.harness.environment import INIT, VARIABLES, Environment
 from tests.harness.rootfs import copy_tree, sandbox_tree
 
 RUNSC = BUILD / "tools" / "runsc"
@@ -33,29 +33,8 @@ OTHER_CAPABILITIES = (
     "SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG WAKE_ALARM"
 )
 
-# The first process: reaps orphans, as the first process of every hosted sandbox does, and ends when it is told to.
-INIT = """
-import os, signal
-awaited = {signal.SIGCHLD, signal.SIGTERM}
-signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
-print("ready", flush=True)
-while signal.sigwait(awaited) == signal.SIGCHLD:
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        pass
-"""
 
-ENVIRONMENT = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "HOME": "/root",
-    "LANG": "C.UTF-8",
-    "TERM": "xterm",
-}
-
-
-class Sandbox:
+class Sandbox(Environment):
     """One gVisor sandbox, from `with` to the end of the block; nothing of it is left after that.
 
     `root` is what `/` is inside: `overlay` (gVisor's own, in memory; the tree is not written to) or `9p` (the gofer's,
@@ -70,29 +49,16 @@ class Sandbox:
         capabilities: str = "all",
         binds: Mapping[Path, str] | None = None,
     ) -> None:
+        self.name = f"gvisor-{root}"
+        self.on_gvisor = True
         self.tree = tree
         self.root = root
         self.capabilities = capabilities
         self.binds = dict(binds or {})
         # Short: runsc puts unix sockets below it, whose paths may have 107 characters.
-        self.state = Path(tempfile.gettempdir()) / "unstarted"
-        self.name = ""
-        self.process: subprocess.Popen[str] | None = None
-
-    def __enter__(self) -> Sandbox:
         self.state = Path(tempfile.mkdtemp(prefix="kins-gvisor-"))
-        self.name = self.state.name
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
+        self.identity = self.state.name
+        self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         """Boot, and return when the first process runs."""
@@ -107,7 +73,7 @@ class Sandbox:
         with (self.state / "runsc.log").open("a") as log:
             self.process = subprocess.Popen(
                 # The sandbox must not outlive a test process that was killed.
-                ["setpriv", "--pdeathsig", "TERM", *self.runsc("run", "--bundle", str(bundle), self.name)],
+                ["setpriv", "--pdeathsig", "TERM", *self.runsc("run", "--bundle", str(bundle), self.identity)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -120,7 +86,7 @@ class Sandbox:
     def stop(self) -> None:
         """End the sandbox and remove its files."""
         if self.process is not None:
-            subprocess.run(self.runsc("delete", "-force", self.name), capture_output=True, timeout=60, check=False)
+            subprocess.run(self.runsc("delete", "-force", self.identity), capture_output=True, timeout=60, check=False)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(timeout=30)
             self.process.kill()
@@ -157,7 +123,7 @@ class Sandbox:
                 "user": {"uid": 0, "gid": 0},
                 "args": ["python3", "-c", INIT],
                 "cwd": "/",
-                "env": [f"{name}={value}" for name, value in ENVIRONMENT.items()],
+                "env": [f"{name}={value}" for name, value in VARIABLES.items()],
                 "capabilities": dict.fromkeys(kinds, granted),
                 "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 65536, "soft": 65536}],
             },
@@ -178,24 +144,14 @@ class Sandbox:
         }
 
     def command(
-        self,
-        arguments: Sequence[str],
-        *,
-        user: int = 0,
-        env: Mapping[str, str] | None = None,
-        pid_file: Path | None = None,
+        self, arguments: Sequence[str], *, user: int = 0, variables: Mapping[str, str] | None = None
     ) -> list[str]:
-        """The command line that runs `arguments` inside; its exit status is theirs.
-
-        `pid_file` gets the number that the process has inside.
-        """
-        variables = {**ENVIRONMENT, **(env or {})}
-        options = [item for name, value in variables.items() for item in ("--env", f"{name}={value}")]
-        if pid_file is not None:
-            options += ["--internal-pid-file", str(pid_file)]
+        """The command line that runs `arguments` inside; its exit status is theirs."""
+        pairs = {**VARIABLES, **(variables or {})}.items()
+        options = [item for name, value in pairs for item in ("--env", f"{name}={value}")]
         # `runsc exec --user` keeps root's capabilities; setpriv loses them as a real login does.
         drop = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"] if user else []
-        return self.runsc("exec", *options, self.name, *drop, *arguments)
+        return self.runsc("exec", *options, self.identity, *drop, *arguments)
 
 
 def main() -> int:
@@ -214,7 +170,7 @@ def main() -> int:
     variables = {name: value for name, _, value in (pair.partition("=") for pair in options.env)}
     tree = options.tree or sandbox_tree()
     with Sandbox(tree, root=options.root, capabilities=options.caps, binds=binds) as sandbox:
-        command = sandbox.command(options.command, user=options.user, env=variables)
+        command = sandbox.command(options.command, user=options.user, variables=variables)
         return run_through_pipes(command)
 
 

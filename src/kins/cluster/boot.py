@@ -39,7 +39,7 @@ READYZ_INTERVAL = 0.1
 class Boot:
     """The start of one cluster, told to an `EventLog`. `began` is the monotonic clock when the command was given."""
 
-    def __init__(self, files: Layout, record: Record, facts: Facts, events: EventLog, began: float) -> None:
+    def __init__(self, files: Layout, record: Record, facts: Facts | None, events: EventLog, began: float) -> None:
         self._files = files
         self._record = record
         self._facts = facts
@@ -89,6 +89,7 @@ class Boot:
 
     async def _node(self) -> None:
         files, settings, decisions = self._files, self._record.settings, self._record.decisions
+        assert self._facts is not None, "the level `node` was chosen from facts"
         prepare_node(files, self._record, pause_image())
         Journal(files.journal).execute(node_steps(files, self._record, self._facts))
         await self._tell("sandbox", "the sandbox is prepared for a node")

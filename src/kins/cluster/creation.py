@@ -112,12 +112,13 @@ class Creation:
         deletion.stop(self._files)
         return store.record(self._files) is not None
 
-    def _plan(self) -> tuple[Record, Facts]:
+    def _plan(self) -> tuple[Record, Facts | None]:
         """Everything that can be refused is refused here, before anything is touched."""
-        facts = probe(store.home())
         old = store.record(self._files)
         spec = old.spec if old is not None and not self._spec.arguments else self._spec
-        decisions = decide(facts, spec)
+        # A control plane asks nothing of the sandbox.
+        facts = None if spec.control_plane_only else probe(store.home())
+        decisions = decide(facts) if facts is not None else Decisions(level="control-plane")
         if decisions.level == "node":
             hold_node_lock().close()
         self._tell("probed", _level_sentence(decisions))
@@ -125,9 +126,10 @@ class Creation:
         identity = old.identity if old is not None else secrets.token_hex(3)
         return Record(identity=identity, spec=spec, decisions=decisions, settings=settings), facts
 
-    def _hand_over(self, daemon: subprocess.Popen[bytes], record: Record, facts: Facts) -> None:
+    def _hand_over(self, daemon: subprocess.Popen[bytes], record: Record, facts: Facts | None) -> None:
         self._files.make_directories()
-        store.save(self._files.facts, facts)
+        if facts is not None:
+            store.save(self._files.facts, facts)
         store.save(self._files.record, record)
         assert daemon.stdin is not None
         assert daemon.stdout is not None

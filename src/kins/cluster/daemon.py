@@ -42,7 +42,7 @@ class Request(msgspec.Struct, frozen=True):
 class Daemon:
     """One cluster's daemon: boots it, answers questions about it, stops it."""
 
-    def __init__(self, files: Layout, record: Record, facts: Facts, began: float) -> None:
+    def __init__(self, files: Layout, record: Record, facts: Facts | None, began: float) -> None:
         self._files = files
         self._record = record
         self._events = EventLog()
@@ -106,7 +106,7 @@ def _announce(files: Layout, pid: int) -> None:
     store.save(files.supervisor, store.SupervisorRecord.of(pid))
 
 
-async def _serve(files: Layout, record: Record, facts: Facts, began: float) -> None:
+async def _serve(files: Layout, record: Record, facts: Facts | None, began: float) -> None:
     await Daemon(files, record, facts, began).run()
 
 
@@ -118,9 +118,9 @@ def main() -> None:
     request = msgspec.json.decode(line, type=Request)
     files = Layout(Path(request.directory))
     record = store.record(files)
-    facts = store.load(files.facts, Facts)
-    if record is None or facts is None:
+    if record is None:
         sys.exit(f"{files.directory} holds no cluster")
+    facts = store.load(files.facts, Facts)
     lock = None
     if record.decisions.level == "node":
         lock = hold_node_lock()

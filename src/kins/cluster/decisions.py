@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kins.cluster.spec import ClusterSpec, Decisions, Missing
+from kins.cluster.spec import Decisions, Missing
 from kins.network.addresses import POD_RANGE, SERVICE_RANGE
 from kins.sandbox import Facts, choose
 from kins.sandbox.levels import image_store, statistics_source
@@ -14,10 +14,8 @@ MEMORY_LIMIT = "memory and CPU limits of containers are stored and not enforced 
 IMAGES_LIMIT = "the image store is in memory (tmpfs): overlay works on nothing else here"
 
 
-def decide(facts: Facts, spec: ClusterSpec) -> Decisions:
+def decide(facts: Facts) -> Decisions:
     """The level, why it is no higher, and how the node's needs are met."""
-    if spec.control_plane_only:
-        return Decisions(level="control-plane")
     choice = choose(facts, (POD_RANGE, SERVICE_RANGE))
     missing = tuple(
         Missing(fact=lack.fact, cause=lack.cause, consequence=lack.consequence, hint=lack.hint) for lack in choice.lacks

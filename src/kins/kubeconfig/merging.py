@@ -31,9 +31,12 @@ class _Files:
         return found
 
     def write(self) -> None:
-        """Put the changed files in place."""
+        """Put the changed files in place; one that has become empty goes."""
         for path in self.changed:
-            document.write_private(path, document.dump(self.documents[path]))
+            if _is_empty(self.documents[path]):
+                path.unlink(missing_ok=True)
+            else:
+                document.write_private(path, document.dump(self.documents[path]))
 
     def holder(self, section: str, name: str) -> Path | None:
         """The file that defines a named item: the first one, as in reading."""
@@ -100,3 +103,9 @@ def _put(content: Document, section: str, item: dict[str, Any]) -> None:
             existing[kind] = (existing.get(kind) or {}) | item[kind]
             return
     items.append(item)
+
+
+def _is_empty(content: Document) -> bool:
+    """Whether nothing is said in it but what every kubeconfig says."""
+    said = {key for key, value in content.items() if value}
+    return said <= {"apiVersion", "kind"}

@@ -232,7 +232,12 @@ def _overlay(place: Path, lower: str, target: Path) -> None:
     upper, work = _directories(place, "upper", "work")
     if not target.exists():
         target.mkdir()
-    mounts.mount("probe", str(target), "overlay", 0, f"lowerdir={lower},upperdir={upper},workdir={work}")
+    options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+    try:
+        # Without `volatile` Linux syncs the whole disk when the overlay goes: 0.4 s.
+        mounts.mount("probe", str(target), "overlay", 0, f"{options},volatile")
+    except OSError:
+        mounts.mount("probe", str(target), "overlay", 0, options)
     (target / "probe").write_text("")
 
 

@@ -1,0 +1,5 @@
+"""`python -m kins.cli`."""
+
+from kins.cli.main import main
+
+main()

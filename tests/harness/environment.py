@@ -1,0 +1,216 @@
+"""Where a test's commands run: this machine or a gVisor sandbox, seen alike."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+# Where the directory of image archives is seen inside.
+IMAGES = "/images"
+
+VARIABLES = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+    "TERM": "xterm",
+}
+
+# The first process: reaps orphans, as the first process of every hosted sandbox does, and ends when it is told to.
+INIT = """
+import os, signal
+awaited = {signal.SIGCHLD, signal.SIGTERM}
+signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
+print("ready", flush=True)
+while signal.sigwait(awaited) == signal.SIGCHLD:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+"""
+
+# How much longer than the command inside the caller waits for it: what it left running holds its pipes open.
+PIPE_SECONDS = 10.0
+
+
+class CommandFailed(AssertionError):
+    """A command ended with another exit status than the test expects; the text holds all that it said."""
+
+
+class Environment(ABC):
+    """A Debian system of the test's own, from `with` to the end of the block; nothing of it is left after that."""
+
+    name: str
+    on_gvisor: bool
+
+    @abstractmethod
+    def start(self) -> None:
+        """Boot it; on an error `stop` is called."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End every process in it and remove its files. Works at any state of `start`."""
+
+    @abstractmethod
+    def command(
+        self, arguments: Sequence[str], *, user: int = 0, variables: Mapping[str, str] | None = None
+    ) -> list[str]:
+        """The command line that runs `arguments` inside; its exit status is theirs."""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def run(
+        self,
+        arguments: Sequence[str],
+        *,
+        user: int = 0,
+        variables: Mapping[str, str] | None = None,
+        text: str = "",
+        timeout: float = 60.0,
+        check: bool = True,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, with `text` as its standard input.
+
+        Raises CommandFailed when its status is not 0 (unless `check` is false), and when `timeout` seconds pass: then
+        it is killed, with its process group. Also when something that it started keeps its output open: a command
+        that returns in a terminal must return in a pipe too.
+        """
+        limited = ["timeout", "--signal=KILL", f"{timeout:g}", *arguments]
+        command = self.command(limited, user=user, variables=variables)
+        began = time.monotonic()
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
+        ) as process:
+            try:
+                stdout, stderr = process.communicate(text, timeout + PIPE_SECONDS)
+            except subprocess.TimeoutExpired as late:
+                process.kill()
+                said = b"".join(part for part in (late.stdout, late.stderr) if part).decode(errors="replace")
+                raise CommandFailed(
+                    f"{self.name}: {shown(arguments)}: its output stays open after {timeout:g} s\n{said}"
+                ) from late
+            except BaseException:
+                process.kill()
+                raise
+        done = subprocess.CompletedProcess(list(arguments), process.returncode, stdout, stderr)
+        if time.monotonic() - began >= timeout:
+            raise CommandFailed(f"{self.name}: {shown(arguments)}: killed after {timeout:g} s\n{stdout}{stderr}")
+        if check and done.returncode != 0:
+            raise CommandFailed(f"{self.name}: {shown(arguments)}: exit {done.returncode}\n{stdout}{stderr}")
+        return done
+
+    def output(self, *arguments: str, timeout: float = 60.0) -> str:
+        """The standard output of a command that must succeed."""
+        return self.run(arguments, timeout=timeout).stdout
+
+    def kins(self, *arguments: str, timeout: float = 60.0, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run kins as root."""
+        return self.run(["kins", *arguments], timeout=timeout, check=check)
+
+    def kins_json(self, *arguments: str, timeout: float = 60.0) -> Any:
+        """The result of a kins command that must succeed, without its envelope."""
+        envelope = json.loads(self.kins(*arguments, "--output", "json", timeout=timeout).stdout)
+        assert envelope["ok"] is True, envelope
+        return envelope["result"]
+
+    def background(
+        self, arguments: Sequence[str], *, user: int = 0, variables: Mapping[str, str] | None = None
+    ) -> Background:
+        """Start a command and return at once."""
+        return Background(self, arguments, user, variables)
+
+    def write(self, path: str, text: str) -> None:
+        """Write a file inside."""
+        self.run(["sh", "-c", 'cat > "$0"', path], text=text)
+
+
+class Background:
+    """A command that goes on while the test does something else; the block's end kills it if it has not ended."""
+
+    def __init__(
+        self, environment: Environment, arguments: Sequence[str], user: int, variables: Mapping[str, str] | None
+    ) -> None:
+        self._environment = environment
+        self._arguments = arguments
+        # The first line is the pid inside: a runner's own end is not that of what it runs.
+        announced = ["sh", "-c", 'echo $$; exec "$@"', "sh", *arguments]
+        self.process = subprocess.Popen(
+            environment.command(announced, user=user, variables=variables),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        self.pid = int(self.line())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.kill(signal.SIGKILL)
+        self.finish(timeout=30.0)
+
+    def line(self) -> str:
+        """The next line of output; an assertion error at its end. The test's own time limit bounds the wait."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, f"{shown(self._arguments)}: its output ended"
+        return line.rstrip("\n")
+
+    def line_with(self, wanted: str) -> str:
+        """Read on until a line holds `wanted`, and return it."""
+        while wanted not in (line := self.line()):
+            pass
+        return line
+
+    def say(self, text: str) -> None:
+        """Write to its standard input."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(text)
+        self.process.stdin.flush()
+
+    def kill(self, number: signal.Signals) -> None:
+        """Send it a signal. It may be gone by now."""
+        self._environment.run(["kill", f"-{number.value}", str(self.pid)], check=False)
+
+    def finish(self, timeout: float) -> tuple[int, str]:
+        """Wait for its end: exit status and the rest of the output."""
+        try:
+            rest, _ = self.process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired as late:
+            self.process.kill()
+            self.process.communicate()
+            raise CommandFailed(f"{shown(self._arguments)}: does not end within {timeout:g} s") from late
+        return self.process.returncode, rest
+
+
+def shown(arguments: Sequence[str]) -> str:
+    """A command line for a message, without the scripts that it may carry."""
+    return " ".join(argument if len(argument) < 200 else f"{argument[:200]}…" for argument in arguments)
+
+
+def image_binds(images: Path | None) -> dict[Path, str]:
+    """What to bind where, for an environment that shall see image archives."""
+    return {images: IMAGES} if images is not None else {}
