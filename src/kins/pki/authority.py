@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -35,7 +36,9 @@ class Authority:
         key = keys.load_or_create(directory / f"{name}.key")
         path = directory / f"{name}.crt"
         if path.exists():
-            return cls(directory, x509.load_pem_x509_certificate(path.read_bytes()), key)
+            found = x509.load_pem_x509_certificate(path.read_bytes())
+            if found.public_key() == key.public_key():  # not, when the key was lost and is a new one
+                return cls(directory, found, key)
         subject = _subject(f"kins {name}", ())
         certificate = (
             _builder(subject, subject, key.public_key())
@@ -61,11 +64,11 @@ class Authority:
         Existing ones are kept when they say the same and are this authority's.
         """
         path = self._directory / f"{name}.crt"
+        key = keys.load_or_create(self._directory / f"{name}.key")
         subject = _subject(common_name, organizations)
         alternatives = _alternatives(dns_names, ip_addresses)
-        if path.exists() and self._is_current(path, subject, alternatives):
+        if path.exists() and self._is_current(path, key, subject, alternatives):
             return
-        key = keys.load_or_create(self._directory / f"{name}.key")
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if alternatives else [])]
         issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         builder = (
@@ -79,7 +82,13 @@ class Authority:
             builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         keys.write(path, builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM), 0o644)
 
-    def _is_current(self, path: Path, subject: x509.Name, alternatives: list[x509.GeneralName]) -> bool:
+    def _is_current(
+        self,
+        path: Path,
+        key: ec.EllipticCurvePrivateKey,
+        subject: x509.Name,
+        alternatives: list[x509.GeneralName],
+    ) -> bool:
         found = x509.load_pem_x509_certificate(path.read_bytes())
         try:
             names = list(found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
@@ -87,10 +96,18 @@ class Authority:
             names = []
         return (
             found.subject == subject
-            and found.issuer == self._certificate.subject
+            and found.public_key() == key.public_key()
+            and self._has_issued(found)
             and set(names) == set(alternatives)
             and found.not_valid_after_utc > datetime.now(UTC)
         )
+
+    def _has_issued(self, found: x509.Certificate) -> bool:
+        try:
+            found.verify_directly_issued_by(self._certificate)
+        except (InvalidSignature, ValueError):  # ValueError: another issuer's name
+            return False
+        return True
 
 
 def _subject(common_name: str, organizations: Sequence[str]) -> x509.Name:

@@ -41,5 +41,6 @@ def create_signing_key(directory: Path, name: str) -> None:
     there."""
     key = load_or_create(directory / f"{name}.key")
     public = directory / f"{name}.pub"
-    if not public.exists():
-        write(public, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), 0o644)
+    content = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    if not public.exists() or public.read_bytes() != content:
+        write(public, content, 0o644)
