@@ -9,21 +9,27 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def made_once(target: Path, make: Callable[[Path], None]) -> Path:
-    """`target`, made by `make(path)` if it is not there yet.
+def made_once(target: Path, make: Callable[[Path], None], key: str = "") -> Path:
+    """`target`, made by `make(path)` if it is not there yet, or was made for another `key`.
 
     `make` gets a path beside the target (so that the rename stays on one file system) and fills it with a file or a
-    directory. Another process that wants the same target waits; a failed attempt leaves nothing.
+    directory. Another process that wants the same target waits; a failed attempt leaves nothing. The key stands in the
+    lock's file: give one where the target's name does not say what it was made from.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with Path(f"{target}.lock").open("w") as lock:
+    with Path(f"{target}.lock").open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if target.exists():
+        lock.seek(0)
+        if target.exists() and lock.read() == key:
             return target
         workplace = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         try:
             make(workplace / "new")
+            if target.exists():
+                target.rename(workplace / "old")
             (workplace / "new").rename(target)
         finally:
             shutil.rmtree(workplace)
+        lock.truncate(0)
+        lock.write(key)
     return target

@@ -178,7 +178,7 @@ def run_through_pipes(command: Sequence[str]) -> int:
     """The exit status of a command; its output goes on from here, since gVisor writes at offset 0 of a plain file."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         assert process.stdout is not None
-        while chunk := process.stdout.read1():
+        while chunk := os.read(process.stdout.fileno(), 65536):
             sys.stdout.buffer.write(chunk)
             sys.stdout.buffer.flush()
         return process.wait()
