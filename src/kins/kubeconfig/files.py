@@ -19,7 +19,8 @@ def paths(environment: Mapping[str, str]) -> list[Path]:
     """The files in the order of their precedence: those of KUBECONFIG, else ~/.kube/config."""
     listed = [entry for entry in environment.get("KUBECONFIG", "").split(os.pathsep) if entry]
     if listed:
-        return [Path(entry) for entry in dict.fromkeys(listed)]
+        # By path, not by spelling: `a:./a` must not wait for its own lock.
+        return list(dict.fromkeys(Path(entry) for entry in listed))
     home = environment.get("HOME")
     return [(Path(home) if home else Path.home()) / ".kube" / "config"]
 
@@ -43,20 +44,26 @@ def locked(candidates: list[Path]) -> Iterator[None]:
 
 
 def _take(lock: Path, path: Path, deadline: float) -> None:
-    while True:
-        try:
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(lock, os.O_CREAT | os.O_EXCL, 0))
-            return
-        except FileExistsError:
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        while not _create(lock):
             if time.monotonic() > deadline:
                 raise KinsError(
                     f"{path} is locked by another program: {lock} exists", code="kubeconfig-locked", hint=f"rm {lock}"
-                ) from None
+                )
             time.sleep(LOCK_INTERVAL)
-        except OSError as error:
-            raise KinsError(
-                f"{path} cannot be written: {error}",
-                code="kubeconfig-unwritable",
-                hint="export KUBECONFIG=$HOME/kubeconfig",
-            ) from error
+    except OSError as error:
+        raise KinsError(
+            f"{path} cannot be written: {error}",
+            code="kubeconfig-unwritable",
+            hint="export KUBECONFIG=$HOME/kubeconfig",
+        ) from error
+
+
+def _create(lock: Path) -> bool:
+    """Whether the lock is ours now; False when it is there already."""
+    try:
+        os.close(os.open(lock, os.O_CREAT | os.O_EXCL, 0))
+    except FileExistsError:
+        return False
+    return True

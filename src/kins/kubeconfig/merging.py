@@ -31,9 +31,9 @@ class _Files:
         return found
 
     def write(self) -> None:
-        """Put the changed files in place; one that has become empty goes."""
+        """Put the changed files in place; one that has become empty goes, but no link that somebody set."""
         for path in self.changed:
-            if _is_empty(self.documents[path]):
+            if _is_empty(self.documents[path]) and not path.is_symlink():
                 path.unlink(missing_ok=True)
             else:
                 document.write_private(path, document.dump(self.documents[path]))
