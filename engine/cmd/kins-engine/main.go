@@ -1,48 +1,93 @@
-// Upstream Kubernetes, unmodified, as one multi-call binary.
+// Command kins-engine holds upstream's programs, unmodified, in one binary: the applet's name is the first argument, or
+// the name under which the binary was called. Each runs as a process of its own; in one process upstream's commands
+// collide (one signal handler, one set of feature gates, one registry of metrics).
 package main
 
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"text/tabwriter"
 
 	"go.etcd.io/etcd/server/v3/etcdmain"
+	_ "k8s.io/client-go/plugin/pkg/client/auth" // kubectl's plugins for credentials, as upstream's own main
 	"k8s.io/component-base/cli"
-	_ "k8s.io/component-base/logs/json/register"
-	_ "k8s.io/component-base/metrics/prometheus/clientgo"
-	_ "k8s.io/component-base/metrics/prometheus/version"
+	"k8s.io/component-base/logs"
+	_ "k8s.io/component-base/logs/json/register"          // --logging-format=json, as upstream's own mains
+	_ "k8s.io/component-base/metrics/prometheus/clientgo" // client and work queue metrics, as upstream's own mains
+	_ "k8s.io/component-base/metrics/prometheus/version"  // the build_info metric, as upstream's own mains
 	kubectl "k8s.io/kubectl/pkg/cmd"
+	kubectlutil "k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
-	kcm "k8s.io/kubernetes/cmd/kube-controller-manager/app"
-	sched "k8s.io/kubernetes/cmd/kube-scheduler/app"
-	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
+	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+
+	"kins/engine/internal/images"
+	"kins/engine/internal/kubelet"
 )
+
+// applet is one program. run finds its arguments in os.Args, as upstream's commands expect, and returns the exit code.
+type applet struct {
+	name    string
+	summary string
+	run     func() int
+}
+
+var applets = []applet{
+	{"etcd", "the store (etcd)", func() int { etcdmain.Main(os.Args); return 0 }},
+	{"kube-apiserver", "the API server", func() int { return cli.Run(apiserver.NewAPIServerCommand()) }},
+	{"kube-controller-manager", "the controllers", func() int { return cli.Run(controllers.NewControllerManagerCommand()) }},
+	{"kube-scheduler", "the scheduler", func() int { return cli.Run(scheduler.NewSchedulerCommand()) }},
+	{"kubelet", "the node agent; --disable-cadvisor for nodes without cAdvisor's files", func() int {
+		return cli.Run(kubelet.NewCommand(context.Background()))
+	}},
+	{"kubectl", "the client", runKubectl},
+	{"images", "image archives into containerd's store", func() int { return images.Main(os.Args[1:], os.Stdout, os.Stderr) }},
+}
 
 func main() {
 	name := filepath.Base(os.Args[0])
-	if name == "engine" && len(os.Args) > 1 {
-		name = os.Args[1]
-		os.Args = os.Args[1:]
+	if find(name) == nil && len(os.Args) > 1 {
+		name, os.Args = os.Args[1], os.Args[1:]
 	}
-	switch name {
-	case "etcd":
-		etcdmain.Main(os.Args)
-	case "kube-apiserver":
-		os.Exit(cli.Run(apiserver.NewAPIServerCommand()))
-	case "kube-controller-manager":
-		os.Exit(cli.Run(kcm.NewControllerManagerCommand()))
-	case "kube-scheduler":
-		os.Exit(cli.Run(sched.NewSchedulerCommand()))
-	case "kubelet":
-		os.Exit(cli.Run(kubelet.NewKubeletCommand(context.Background())))
-	case "kubectl":
-		if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	if chosen := find(name); chosen != nil {
+		os.Args[0] = name
+		os.Exit(chosen.run())
+	}
+	if name == "help" || name == "-h" || name == "--help" {
+		usage(os.Stdout)
+		return
+	}
+	usage(os.Stderr)
+	os.Exit(2)
+}
+
+func find(name string) *applet {
+	for i := range applets {
+		if applets[i].name == name {
+			return &applets[i]
 		}
-	default:
-		fmt.Fprintln(os.Stderr, "applets: etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kubectl")
-		os.Exit(2)
 	}
+	return nil
+}
+
+func usage(out io.Writer) {
+	fmt.Fprintln(out, "usage: kins-engine APPLET [ARGUMENT...]")
+	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
+	for _, each := range applets {
+		fmt.Fprintf(table, "  %s\t%s\n", each.name, each.summary)
+	}
+	table.Flush()
+}
+
+// runKubectl does what upstream's cmd/kubectl/kubectl.go does; the verbosity counts while the command is being made.
+func runKubectl() int {
+	_, _ = logs.GlogSetter(kubectl.GetLogVerbosity(os.Args))
+	if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
+		kubectlutil.CheckErr(err)
+		return 1
+	}
+	return 0
 }
