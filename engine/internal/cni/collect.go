@@ -1,0 +1,115 @@
+package cni
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/types"
+	"github.com/containernetworking/plugins/pkg/netlinksafe"
+)
+
+// collect (GC) frees what belongs to no valid attachment. The runtime does not run ADD or DEL meanwhile.
+func collect(arguments *skel.CmdArgs) error {
+	configuration, err := readConfiguration(arguments.StdinData)
+	if err != nil {
+		return err
+	}
+	if configuration.RawValidAttachments == nil {
+		// An empty list means every pod, so a missing one must not.
+		return types.NewError(types.ErrInvalidNetworkConfig, "cni.dev/valid-attachments is missing in the network configuration", "")
+	}
+	valid := map[attachment]bool{}
+	for _, one := range configuration.ValidAttachments {
+		valid[attachment(one)] = true
+	}
+	// Links first, as in DEL. What fails does not keep the rest from being freed.
+	return errors.Join(collectLinks(configuration, valid), collectAddresses(configuration, valid))
+}
+
+// collectLinks removes ports of the bridge that are ours. Others may use the bridge as well.
+func collectLinks(configuration *configuration, valid map[attachment]bool) error {
+	bridge, err := link(configuration.Bridge)
+	if isMissing(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	links, err := netlinksafe.LinkList()
+	if err != nil {
+		return fmt.Errorf("cannot list the links: %w", err)
+	}
+	keep := map[string]bool{}
+	for attachment := range valid {
+		keep[attachment.hostLink()] = true
+	}
+	for _, link := range links {
+		name := link.Attrs().Name
+		if link.Attrs().MasterIndex == bridge.Attrs().Index && isHostLink(name) && !keep[name] {
+			err = errors.Join(err, removeLink(name))
+		}
+	}
+	return err
+}
+
+func collectAddresses(configuration *configuration, valid map[attachment]bool) error {
+	if !hasAddresses(configuration) {
+		return nil
+	}
+	addresses, err := openAddresses(configuration)
+	if err != nil {
+		return err
+	}
+	defer addresses.Close()
+	return addresses.locked(func() error {
+		holders, err := addresses.holders()
+		for address, holder := range holders {
+			if !valid[holder] {
+				err = errors.Join(err, collectAddress(addresses, address, holder))
+			}
+		}
+		return err
+	})
+}
+
+// collectAddress removes also a link that is no port of the bridge, as an ADD that was killed leaves it.
+func collectAddress(addresses *addresses, address string, holder attachment) error {
+	if err := removeLink(holder.hostLink()); err != nil {
+		return err
+	}
+	err := os.Remove(filepath.Join(addresses.directory, address))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// codeNotAvailable is the specification's code for a plugin that cannot serve ADD requests now.
+const codeNotAvailable = 50
+
+// status (STATUS) tells whether an ADD could keep its address.
+func status(arguments *skel.CmdArgs) error {
+	configuration, err := readConfiguration(arguments.StdinData)
+	if err != nil {
+		return err
+	}
+	if err := tryToWrite(configuration.DataDir); err != nil {
+		return types.NewError(codeNotAvailable, "dataDir is not writable", err.Error())
+	}
+	return nil
+}
+
+func tryToWrite(directory string) error {
+	if err := os.MkdirAll(directory, 0o755); err != nil {
+		return err
+	}
+	file, err := os.CreateTemp(directory, ".status-")
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Close(), os.Remove(file.Name()))
+}
