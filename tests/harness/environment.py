@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.harness.snapshot import PROGRAM, Snapshot
+
 # Where the directory of image archives is seen inside.
 IMAGES = "/images"
 
@@ -21,6 +23,9 @@ VARIABLES = {
     "LANG": "C.UTF-8",
     "TERM": "xterm",
 }
+
+# What else is different for the ordinary user of the trees.
+USER_VARIABLES = {"HOME": "/home/user"}
 
 # The first process: reaps orphans, as the first process of every hosted sandbox does, and ends when it is told to.
 INIT = """
@@ -110,7 +115,7 @@ class Environment(ABC):
             except BaseException:
                 process.kill()
                 raise
-        done = subprocess.CompletedProcess(list(arguments), process.returncode, stdout, stderr)
+        done = subprocess.CompletedProcess(list(arguments), exit_status(process.returncode), stdout, stderr)
         if time.monotonic() - began >= timeout:
             raise CommandFailed(f"{self.name}: {shown(arguments)}: killed after {timeout:g} s\n{stdout}{stderr}")
         if check and done.returncode != 0:
@@ -131,7 +136,7 @@ class Environment(ABC):
         assert envelope["ok"] is True, envelope
         return envelope["result"]
 
-    def background(
+    def spawn(
         self, arguments: Sequence[str], *, user: int = 0, variables: Mapping[str, str] | None = None
     ) -> Background:
         """Start a command and return at once."""
@@ -140,6 +145,21 @@ class Environment(ABC):
     def write(self, path: str, text: str) -> None:
         """Write a file inside."""
         self.run(["sh", "-c", 'cat > "$0"', path], text=text)
+
+    def snapshot(self) -> Snapshot:
+        """What the environment looks like now."""
+        return Snapshot.from_json(self.run(["python3", "-c", PROGRAM]).stdout)
+
+    def changes_since(self, before: Snapshot, *, ignoring: Sequence[str] = (), patience: float = 10.0) -> str:
+        """How the environment differs from an earlier moment; empty if it does not. For `ignoring` see Snapshot.
+
+        The kernel removes some things after the call that asked for it has returned (the links of a network
+        namespace): a difference is one that is still there after `patience` seconds.
+        """
+        deadline = time.monotonic() + patience
+        while (changes := before.difference(self.snapshot(), ignoring)) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return changes
 
 
 class Background:
@@ -200,10 +220,32 @@ class Background:
         try:
             rest, _ = self.process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired as late:
+            # Not read to its end: what the command started may hold its output open.
+            self.kill(signal.SIGKILL)
             self.process.kill()
-            self.process.communicate()
-            raise CommandFailed(f"{shown(self._arguments)}: does not end within {timeout:g} s") from late
-        return self.process.returncode, rest
+            for stream in (self.process.stdin, self.process.stdout):
+                assert stream is not None
+                stream.close()
+            self.process.wait()
+            said = (late.stdout or b"").decode(errors="replace")
+            raise CommandFailed(f"{shown(self._arguments)}: does not end within {timeout:g} s\n{said}") from late
+        return exit_status(self.process.returncode), rest
+
+
+def exit_status(code: int) -> int:
+    """An exit status as a shell says it, also where Python says -9 for a command that a signal ended."""
+    return 128 - code if code < 0 else code
+
+
+def variables_of(user: int, variables: Mapping[str, str] | None = None) -> dict[str, str]:
+    """All environment variables of a command."""
+    return {**VARIABLES, **(USER_VARIABLES if user else {}), **(variables or {})}
+
+
+def as_user(user: int, arguments: Sequence[str]) -> list[str]:
+    """The command line that runs `arguments` as a user, with no more privilege than after a login."""
+    drop = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"] if user else []
+    return [*drop, *arguments]
 
 
 def shown(arguments: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.harness import BUILD
-from tests.harness.environment import INIT, VARIABLES, Environment
+from tests.harness.environment import INIT, VARIABLES, Environment, as_user, variables_of
 from tests.harness.rootfs import copy_tree, sandbox_tree
 
 RUNSC = BUILD / "tools" / "runsc"
@@ -147,11 +147,10 @@ class Sandbox(Environment):
         self, arguments: Sequence[str], *, user: int = 0, variables: Mapping[str, str] | None = None
     ) -> list[str]:
         """The command line that runs `arguments` inside; its exit status is theirs."""
-        pairs = {**VARIABLES, **(variables or {})}.items()
+        pairs = variables_of(user, variables).items()
         options = [item for name, value in pairs for item in ("--env", f"{name}={value}")]
-        # `runsc exec --user` keeps root's capabilities; setpriv loses them as a real login does.
-        drop = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"] if user else []
-        return self.runsc("exec", *options, self.identity, *drop, *arguments)
+        # Not `runsc exec --user`: it keeps root's capabilities.
+        return self.runsc("exec", *options, self.identity, *as_user(user, arguments))
 
 
 def main() -> int:
