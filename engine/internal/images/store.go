@@ -43,6 +43,12 @@ func (store *Store) Load(ctx context.Context, path string) ([]Image, error) {
 		return nil, err
 	}
 	defer content.Close()
+	// Layers that nothing refers to any more are collected at once, also before they are unpacked.
+	ctx, release, err := store.client.WithLease(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = release(context.WithoutCancel(ctx)) }()
 	imported, err := store.client.Import(
 		ctx, content,
 		containerd.WithImageRefTranslator(func(reference string) string { return imageName(reference, path) }),
