@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import json
 import tarfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -17,6 +16,7 @@ from kins.errors import UsageError
 MAXIMUM_INDEX = 8 * 1024 * 1024
 NAME_ANNOTATIONS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 Kind = Literal["docker-archive", "oci-layout"]
+Data = TypeVar("Data")
 
 
 class ArchiveContents(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,14 +26,36 @@ class ArchiveContents(msgspec.Struct, frozen=True, kw_only=True):
     names: tuple[str, ...]
 
 
+class _DockerImage(msgspec.Struct):
+    """An entry of manifest.json."""
+
+    names: list[str] | None = msgspec.field(default=None, name="RepoTags")
+
+
+class _Manifest(msgspec.Struct):
+    annotations: dict[str, str] | None = None
+
+
+class _LayoutIndex(msgspec.Struct):
+    """index.json."""
+
+    manifests: list[_Manifest] | None = None
+
+
 def inspect(path: Path) -> ArchiveContents:
-    """What is in an archive. Raises UsageError: `image-not-found`, `not-an-image`, `image-truncated`, `image-nameless`.
+    """What is in an archive. Raises UsageError: `image-not-found`, `image-unreadable`, `not-an-image`,
+    `image-truncated`, `image-nameless`.
 
     Only the index is read; a layer that is cut off shows when the archive is loaded.
     """
     if not path.exists():
         raise UsageError(f"{path}: no such file or directory", code="image-not-found", hint=f"ls -l {path.parent}")
-    indexes = _from_directory(path) if path.is_dir() else _from_tar(path)
+    try:
+        indexes = _from_directory(path) if path.is_dir() else _from_tar(path)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror or error}", code="image-unreadable", hint=f"ls -l {path}"
+        ) from error
     if "manifest.json" in indexes:
         # `docker save` since 25 writes both; the docker one holds the whole names.
         return _contents(path, "docker-archive", _docker_names(path, indexes["manifest.json"]))
@@ -63,7 +85,7 @@ def _from_directory(path: Path) -> Mapping[str, bytes]:
 def _from_tar(path: Path) -> Mapping[str, bytes]:
     found: dict[str, bytes] = {}
     try:
-        with tarfile.open(path, "r:*") as archive:
+        with tarfile.open(path, "r:gz" if _is_gzip(path) else "r:") as archive:
             for member in archive:
                 name = member.name.removeprefix("./")
                 if name in ("manifest.json", "index.json") and member.isfile() and member.size <= MAXIMUM_INDEX:
@@ -81,27 +103,34 @@ def _from_tar(path: Path) -> Mapping[str, bytes]:
     return found
 
 
+def _is_gzip(path: Path) -> bool:
+    """The one compression that the engine's loader takes as well as Python."""
+    with open(path, "rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
 def _truncated(path: Path, error: Exception) -> UsageError:
     return UsageError(f"{path} is cut off: {error}", code="image-truncated", hint="save or copy the archive again")
 
 
 def _docker_names(path: Path, content: bytes) -> list[str]:
-    return [name for image in _json(path, content, list) for name in image.get("RepoTags") or ()]
+    return [name for image in _decode(path, content, list[_DockerImage]) for name in image.names or ()]
 
 
 def _layout_names(path: Path, content: bytes) -> list[str]:
     found = []
-    for manifest in _json(path, content, dict).get("manifests") or ():
-        annotations = manifest.get("annotations") or {}
+    for manifest in _decode(path, content, _LayoutIndex).manifests or ():
+        annotations = manifest.annotations or {}
         found += [annotations[key] for key in NAME_ANNOTATIONS if key in annotations][:1]
     return found
 
 
-def _json(path: Path, content: bytes, kind: type) -> Any:
+def _decode(path: Path, content: bytes, kind: type[Data]) -> Data:
     try:
-        document = json.loads(content)
-    except ValueError as error:
-        raise UsageError(f"{path} is no image: its index is no JSON: {error}", code="not-an-image") from error
-    if not isinstance(document, kind):
-        raise UsageError(f"{path} is no image: its index has an unknown form", code="not-an-image")
-    return document
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"{path} is no image: its index cannot be read: {error}",
+            code="not-an-image",
+            hint="docker save -o app.tar app, or an OCI layout",
+        ) from error
