@@ -186,7 +186,7 @@ def control_groups() -> list[str]:
     lines = [
         os.path.join(directory, name) for directory, directories, _ in os.walk("/sys/fs/cgroup") for name in directories
     ]
-    if "gVisor" in read("/proc/version"):
+    if "gvisor" in read("/proc/version").lower():
         # On Linux this number counts removed groups too, for as long as memory of theirs is in use.
         for line in read("/proc/cgroups").splitlines()[1:]:
             controller, _, count, _ = line.split()
