@@ -125,6 +125,7 @@ def _directories(files: Layout, record: Record, facts: Facts) -> list[AnyStep]:
     steps: list[AnyStep] = [MakeDirectory(path=target, because="kubelet and containerd") for target in targets]
     steps += [
         BindMount(source=str(files.kubelet_root), target=kubelet.ROOT, because="kubelet"),
+        SetPropagation(target=kubelet.ROOT, mode="shared", because="mount propagation into containers (kubelet)"),
         BindMount(source=str(files.pod_logs), target="/var/log/pods", because="kubelet"),
         MountFileSystem(target="/var/log/containers", kind="tmpfs", because="kubelet"),
         MountFileSystem(target="/var/lib/cni", kind="tmpfs", because="containerd"),
@@ -137,7 +138,7 @@ def _directories(files: Layout, record: Record, facts: Facts) -> list[AnyStep]:
             *steps,
             MountFileSystem(target=root, kind="tmpfs", options=size, private=True, because="overlay_on_data"),
         ]
-    return [*steps, BindMount(source=root, target=root, private=True, because="containerd")]
+    return [*steps, BindMount(source=root, target=root, because="containerd")]
 
 
 def _hosts_file(facts: Facts) -> list[AnyStep]:

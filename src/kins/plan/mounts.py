@@ -30,20 +30,22 @@ class MountFileSystem(NamespaceStep, frozen=True, kw_only=True):
 
 
 class BindMount(NamespaceStep, frozen=True, kw_only=True):
-    """`source` seen at `target` as well; both exist and are of one kind (directory or file)."""
+    """`source` seen at `target` as well; both exist and are of one kind (directory or file).
+
+    Made private: the bind of a shared mount is a peer of it, and gVisor answers EBUSY to any plain umount of a mount
+    whose parent has a peer. Pods then hang in Terminating for ever.
+    """
 
     source: str
     target: str
-    private: bool = False
 
     def describe(self) -> str:
-        line = f"mount --bind {shlex.quote(self.source)} {shlex.quote(self.target)}"
-        return f"{line} && mount --make-private {shlex.quote(self.target)}" if self.private else line
+        target = shlex.quote(self.target)
+        return f"mount --bind {shlex.quote(self.source)} {target} && mount --make-private {target}"
 
     def execute(self) -> None:
         mounts.bind(self.source, self.target)
-        if self.private:
-            mounts.make_private(self.target)
+        mounts.make_private(self.target)
 
 
 class SetPropagation(NamespaceStep, frozen=True, kw_only=True):
