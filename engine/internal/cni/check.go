@@ -1,6 +1,7 @@
 package cni
 
 import (
+	"fmt"
 	"net"
 
 	"github.com/containernetworking/cni/pkg/skel"
@@ -59,7 +60,7 @@ func checkAddresses(configuration *configuration, attachment attachment, result 
 	return addresses.locked(func() error {
 		taken := addresses.of(attachment)
 		if len(taken) != 1 || !taken[0].Equal(result.IPs[0].Address.IP) {
-			return errNotAsAdded("%s has the addresses %s in %s", attachment, taken, addresses.directory)
+			return notAsAdded("%s has the addresses %s in %s", attachment, taken, addresses.directory)
 		}
 		return nil
 	})
@@ -68,18 +69,18 @@ func checkAddresses(configuration *configuration, attachment attachment, result 
 func checkHostLink(configuration *configuration, attachment attachment) error {
 	bridge, err := link(configuration.Bridge)
 	if err != nil {
-		return errNotAsAdded("%s", err)
+		return notAsAdded("%s", err)
 	}
 	port, err := link(attachment.hostLink())
 	if err != nil {
-		return errNotAsAdded("%s", err)
+		return notAsAdded("%s", err)
 	}
 	if port.Attrs().MasterIndex != bridge.Attrs().Index {
-		return errNotAsAdded("link %s is no port of the bridge %s", attachment.hostLink(), configuration.Bridge)
+		return notAsAdded("link %s is no port of the bridge %s", attachment.hostLink(), configuration.Bridge)
 	}
 	for _, link := range []netlink.Link{bridge, port} {
 		if link.Attrs().Flags&net.FlagUp == 0 {
-			return errNotAsAdded("link %s is down", link.Attrs().Name)
+			return notAsAdded("link %s is down", link.Attrs().Name)
 		}
 	}
 	return checkLinkAddress(bridge, configuration.gateway())
@@ -89,14 +90,14 @@ func checkHostLink(configuration *configuration, attachment attachment) error {
 func checkPod(name string, result *types100.Result) error {
 	found, err := link(name)
 	if err != nil {
-		return errNotAsAdded("in the pod: %s", err)
+		return notAsAdded("in the pod: %s", err)
 	}
 	if found.Attrs().Flags&net.FlagUp == 0 {
-		return errNotAsAdded("link %s is down in the pod", name)
+		return notAsAdded("link %s is down in the pod", name)
 	}
 	for _, added := range result.Interfaces {
 		if added.Sandbox != "" && added.Name == name && added.Mac != found.Attrs().HardwareAddr.String() {
-			return errNotAsAdded("link %s has the hardware address %s, not %s", name, found.Attrs().HardwareAddr, added.Mac)
+			return notAsAdded("link %s has the hardware address %s, not %s", name, found.Attrs().HardwareAddr, added.Mac)
 		}
 	}
 	if err := checkLinkAddress(found, &result.IPs[0].Address); err != nil {
@@ -115,7 +116,7 @@ func checkLinkAddress(link netlink.Link, wanted *net.IPNet) error {
 			return nil
 		}
 	}
-	return errNotAsAdded("link %s has not the address %s", link.Attrs().Name, wanted)
+	return notAsAdded("link %s has not the address %s", link.Attrs().Name, wanted)
 }
 
 func checkDefaultRoute(link netlink.Link, gateway net.IP) error {
@@ -128,7 +129,7 @@ func checkDefaultRoute(link netlink.Link, gateway net.IP) error {
 			return nil
 		}
 	}
-	return errNotAsAdded("link %s has no default route by %s", link.Attrs().Name, gateway)
+	return notAsAdded("link %s has no default route by %s", link.Attrs().Name, gateway)
 }
 
 // isDefault: netlink gives a default route's destination as nil or as 0.0.0.0/0, by its version.
@@ -138,4 +139,9 @@ func isDefault(destination *net.IPNet) bool {
 	}
 	prefix, _ := destination.Mask.Size()
 	return prefix == 0
+}
+
+// notAsAdded is the error of a CHECK that found a difference.
+func notAsAdded(format string, values ...any) error {
+	return types.NewError(types.ErrInternal, "not as ADD left it", fmt.Sprintf(format, values...))
 }

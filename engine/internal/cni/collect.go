@@ -18,13 +18,9 @@ func collect(arguments *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	if configuration.RawValidAttachments == nil {
-		// An empty list means every pod, so a missing one must not.
-		return types.NewError(types.ErrInvalidNetworkConfig, "cni.dev/valid-attachments is missing in the network configuration", "")
-	}
-	valid := map[attachment]bool{}
-	for _, one := range configuration.ValidAttachments {
-		valid[attachment(one)] = true
+	valid, err := configuration.validAttachments()
+	if err != nil {
+		return err
 	}
 	// Links first, as in DEL. What fails does not keep the rest from being freed.
 	return errors.Join(collectLinks(configuration, valid), collectAddresses(configuration, valid))

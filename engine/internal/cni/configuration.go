@@ -23,7 +23,7 @@ type configuration struct {
 	Gateway string `json:"gateway"`
 	// DataDir holds a directory for each network, with a file for each taken address and the lock.
 	DataDir string `json:"dataDir"`
-	// RawValidAttachments tells an empty list from a missing one, which types.PluginConf does not.
+	// RawValidAttachments hides the list of types.PluginConf, which does not tell an empty list from a missing one.
 	RawValidAttachments json.RawMessage `json:"cni.dev/valid-attachments"`
 
 	// ranges is Subnet and Gateway as the allocator takes them: one range.
@@ -45,9 +45,12 @@ func readConfiguration(text []byte) (*configuration, error) {
 }
 
 func (c *configuration) parseAddresses() error {
-	_, subnet, err := net.ParseCIDR(c.Subnet)
+	address, subnet, err := net.ParseCIDR(c.Subnet)
 	if err != nil || subnet.IP.To4() == nil {
 		return invalid("subnet", c.Subnet, "an IPv4 range is needed, like 10.42.0.0/16")
+	}
+	if !address.Equal(subnet.IP) {
+		return invalid("subnet", c.Subnet, "the range of that address is "+subnet.String())
 	}
 	gateway := net.ParseIP(c.Gateway).To4()
 	if gateway == nil {
@@ -66,6 +69,24 @@ func (c *configuration) parseAddresses() error {
 // gateway is the bridge's address with the range's prefix length.
 func (c *configuration) gateway() *net.IPNet {
 	return &net.IPNet{IP: c.ranges[0].Gateway, Mask: c.ranges[0].Subnet.Mask}
+}
+
+// validAttachments is what a GC request must keep.
+func (c *configuration) validAttachments() (map[attachment]bool, error) {
+	if c.RawValidAttachments == nil {
+		// An empty list frees every pod's, so a missing one must not.
+		message := "cni.dev/valid-attachments is missing in the network configuration"
+		return nil, types.NewError(types.ErrInvalidNetworkConfig, message, "")
+	}
+	var listed []attachment
+	if err := json.Unmarshal(c.RawValidAttachments, &listed); err != nil {
+		return nil, types.NewError(types.ErrDecodingFailure, "cannot read cni.dev/valid-attachments", err.Error())
+	}
+	valid := map[attachment]bool{}
+	for _, one := range listed {
+		valid[one] = true
+	}
+	return valid, nil
 }
 
 func invalid(key, value, problem string) error {

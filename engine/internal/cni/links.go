@@ -1,12 +1,12 @@
 package cni
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
 	"syscall"
 
-	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/containernetworking/plugins/pkg/ns"
 	"github.com/vishvananda/netlink"
@@ -49,18 +49,34 @@ func removeLink(name string) error {
 	return nil
 }
 
-// ensureBridge makes what is missing of the bridge: the link itself, its address, its being up. Two processes may do it
-// at the same time.
-func ensureBridge(configuration *configuration) (*types100.Interface, error) {
-	bridge, err := bridgeLink(configuration.Bridge)
+// ensureBridge finds the bridge, or makes it; completeBridge does the rest.
+func ensureBridge(name string) (netlink.Link, error) {
+	bridge, err := link(name)
+	if isMissing(err) {
+		// Another process may be faster.
+		err = netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attributes(name)})
+		if err != nil && !errors.Is(err, syscall.EEXIST) {
+			return nil, fmt.Errorf("cannot make the bridge %s: %w", name, err)
+		}
+		bridge, err = link(name)
+	}
 	if err != nil {
 		return nil, err
 	}
-	hardware := hardwareAddress(configuration.ranges[0].Gateway)
-	if err := pinHardwareAddress(bridge, hardware); err != nil {
+	// A "device" is a link that the kernel tells no kind of: gVisor of 2025 tells it of none.
+	if kind := bridge.Type(); kind != "bridge" && kind != "device" {
+		return nil, invalid("bridge", name, "a link of that name is there, and is a "+kind)
+	}
+	return bridge, nil
+}
+
+// completeBridge gives the bridge what it lacks: a hardware address for good, its address, being up. It comes after the
+// first port was joined, which works with a bridge only, so that no other link is ever changed.
+func completeBridge(bridge netlink.Link, configuration *configuration) (*types100.Interface, error) {
+	if err := pinHardwareAddress(bridge, configuration.gateway().IP); err != nil {
 		return nil, fmt.Errorf("cannot set the hardware address of the bridge %s: %w", configuration.Bridge, err)
 	}
-	err = netlink.AddrAdd(bridge, &netlink.Addr{IPNet: configuration.gateway()})
+	err := netlink.AddrAdd(bridge, &netlink.Addr{IPNet: configuration.gateway()})
 	if err != nil && !errors.Is(err, syscall.EEXIST) {
 		return nil, fmt.Errorf("cannot give the bridge %s the address %s: %w", configuration.Bridge, configuration.Gateway, err)
 	}
@@ -70,36 +86,15 @@ func ensureBridge(configuration *configuration) (*types100.Interface, error) {
 	return describe(configuration.Bridge)
 }
 
-func bridgeLink(name string) (netlink.Link, error) {
-	found, err := link(name)
-	if isMissing(err) {
-		err = netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attributes(name)})
-		if err != nil && !errors.Is(err, syscall.EEXIST) {
-			return nil, fmt.Errorf("cannot make the bridge %s: %w", name, err)
-		}
-		found, err = link(name)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if found.Type() != "bridge" {
-		return nil, invalid("bridge", name, "a link of that name is there, and is a "+found.Type())
-	}
-	return found, nil
-}
-
-// pinHardwareAddress gives the bridge an address of its own for good. Linux otherwise gives it the lowest one of its
-// ports, so that it changes as pods come and go; pods that know the former one then lose the node for up to a minute.
-func pinHardwareAddress(bridge netlink.Link, hardware net.HardwareAddr) error {
-	if bridge.Attrs().HardwareAddr.String() == hardware.String() {
+// pinHardwareAddress gives the bridge one that follows from its IPv4 address. Linux otherwise gives it the lowest one of
+// its ports, so that it changes as pods come and go; pods that know the former one then lose the node for a while.
+func pinHardwareAddress(bridge netlink.Link, address net.IP) error {
+	// The first two bytes say: administered locally, for one receiver.
+	hardware := append(net.HardwareAddr{0x0a, 0x58}, address.To4()...)
+	if bytes.Equal(bridge.Attrs().HardwareAddr, hardware) {
 		return nil
 	}
 	return netlink.LinkSetHardwareAddr(bridge, hardware)
-}
-
-// hardwareAddress is a locally administered address that follows from an IPv4 address.
-func hardwareAddress(address net.IP) net.HardwareAddr {
-	return append(net.HardwareAddr{0x0a, 0x58}, address.To4()...)
 }
 
 // attributes names a new link and leaves all else to the kernel.
@@ -173,22 +168,19 @@ func configure(attachment attachment, address *types100.IPConfig) error {
 }
 
 // joinBridge makes the node's end a port of the bridge.
-func joinBridge(attachment attachment, bridge *types100.Interface) (*types100.Interface, error) {
-	end, err := link(attachment.hostLink())
+func joinBridge(attachment attachment, bridge netlink.Link) (*types100.Interface, error) {
+	name := attachment.hostLink()
+	end, err := link(name)
 	if err != nil {
 		return nil, err
 	}
-	master, err := link(bridge.Name)
-	if err != nil {
-		return nil, err
-	}
-	if err := netlink.LinkSetMaster(end, master); err != nil {
-		return nil, fmt.Errorf("cannot make %s a port of the bridge %s: %w", attachment.hostLink(), bridge.Name, err)
+	if err := netlink.LinkSetMaster(end, bridge); err != nil {
+		return nil, fmt.Errorf("cannot make %s a port of the bridge %s: %w", name, bridge.Attrs().Name, err)
 	}
 	if err := netlink.LinkSetUp(end); err != nil {
-		return nil, fmt.Errorf("cannot set the link %s up: %w", attachment.hostLink(), err)
+		return nil, fmt.Errorf("cannot set the link %s up: %w", name, err)
 	}
-	return describe(attachment.hostLink())
+	return describe(name)
 }
 
 // describe is a link as a result names it.
@@ -198,9 +190,4 @@ func describe(name string) (*types100.Interface, error) {
 		return nil, err
 	}
 	return &types100.Interface{Name: name, Mac: found.Attrs().HardwareAddr.String()}, nil
-}
-
-// errNotAsAdded is what CHECK finds.
-func errNotAsAdded(format string, values ...any) error {
-	return types.NewError(types.ErrInternal, "not as ADD left it", fmt.Sprintf(format, values...))
 }

@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -197,12 +199,25 @@ func (m *machine) links(namespace ns.NetNS) map[string]string {
 	return found
 }
 
+// hardware is a link's hardware address.
+func (m *machine) hardware(namespace ns.NetNS, name string) (hardware string) {
+	m.Helper()
+	m.inside(namespace, func() error {
+		found, err := link(name)
+		if err == nil {
+			hardware = found.Attrs().HardwareAddr.String()
+		}
+		return err
+	})
+	return hardware
+}
+
 // taken are the addresses on disk and who has them.
 func (m *machine) taken() map[string]string {
 	m.Helper()
 	found := map[string]string{}
 	files, err := os.ReadDir(filepath.Join(m.data, "kins"))
-	if err != nil && !os.IsNotExist(err) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
 		m.Fatal(err)
 	}
 	for _, file := range files {
@@ -221,7 +236,10 @@ func (m *machine) taken() map[string]string {
 // state is all that an ADD may leave: the links on the node and in the pod, and the addresses.
 func (m *machine) state(pod *pod) []map[string]string {
 	m.Helper()
-	return []map[string]string{m.links(m.node), m.links(pod), m.taken()}
+	inPod := m.links(pod)
+	// It is in each namespace, and gets its address by being up, which nobody takes back.
+	delete(inPod, "lo")
+	return []map[string]string{m.links(m.node), inPod, m.taken()}
 }
 
 func (m *machine) same(what string, got, wanted []map[string]string) {

@@ -40,7 +40,7 @@ func add(arguments *skel.CmdArgs) (err error) {
 		return err
 	}
 	defer pod.Close()
-	bridge, err := ensureBridge(configuration)
+	bridge, err := ensureBridge(configuration.Bridge)
 	if err != nil {
 		return err
 	}
@@ -61,17 +61,21 @@ func add(arguments *skel.CmdArgs) (err error) {
 	}
 	defer undoOnError(&err, func() error { return removeLink(attachment.hostLink()) })
 
-	podLink, err := moveIntoPod(attachment, address, pod)
+	hostLink, err := joinBridge(attachment, bridge)
 	if err != nil {
 		return err
 	}
-	hostLink, err := joinBridge(attachment, bridge)
+	bridgeLink, err := completeBridge(bridge, configuration)
+	if err != nil {
+		return err
+	}
+	podLink, err := moveIntoPod(attachment, address, pod)
 	if err != nil {
 		return err
 	}
 	result := &types100.Result{
 		CNIVersion: types100.ImplementedSpecVersion,
-		Interfaces: []*types100.Interface{bridge, hostLink, podLink},
+		Interfaces: []*types100.Interface{bridgeLink, hostLink, podLink},
 		IPs:        []*types100.IPConfig{address},
 		Routes:     []*types.Route{{Dst: everywhere(), GW: address.Gateway}},
 	}
