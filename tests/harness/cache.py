@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 
@@ -33,3 +34,24 @@ def made_once(target: Path, make: Callable[[Path], None], key: str = "") -> Path
         lock.truncate(0)
         lock.write(key)
     return target
+
+
+def hold(target: Path) -> None:
+    """Keep `remove_unused` of every process away from `target`, present or yet to be made, while this process lives."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # The descriptor stays open, and so the lock stays, until the process ends; its children do not get it.
+    fcntl.flock(os.open(f"{target}.used", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC), fcntl.LOCK_SH)
+
+
+def remove_unused(targets: Iterable[Path]) -> None:
+    """Remove directories that no process holds."""
+    for target in targets:
+        with Path(f"{target}.used").open("a") as used:
+            try:
+                fcntl.flock(used, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            # Half of a directory must not be taken for a whole one, should this be interrupted.
+            workplace = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+            target.rename(workplace / "old")
+            shutil.rmtree(workplace)
