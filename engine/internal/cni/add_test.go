@@ -71,8 +71,11 @@ func TestResultNamesWhatWasMade(t *testing.T) {
 			if given.Address.String() != "10.42.0.2/16" || given.Gateway.String() != "10.42.0.1" || *given.Interface != 2 {
 				t.Errorf("address: %v", given)
 			}
-			if len(result.Routes) != 1 || result.Routes[0].Dst.String() != "0.0.0.0/0" || !result.Routes[0].GW.Equal(given.Gateway) {
-				t.Errorf("routes: %v", result.Routes)
+			if len(result.Routes) != 1 {
+				t.Fatalf("routes: %v", result.Routes)
+			}
+			if route := result.Routes[0]; route.Dst.String() != "0.0.0.0/0" || !route.GW.Equal(given.Gateway) {
+				t.Errorf("route: %v", route)
 			}
 		})
 	}

@@ -59,15 +59,19 @@ func (a *addresses) locked(action func() error) error {
 }
 
 // reserve takes the next free address for an attachment that has none, and never the gateway's.
-func (a *addresses) reserve(attachment attachment) (reserved *types100.IPConfig, err error) {
+func (a *addresses) reserve(wanting attachment) (reserved *types100.IPConfig, err error) {
 	err = a.locked(func() error {
-		if taken := a.of(attachment); len(taken) > 0 {
-			return fmt.Errorf("%s has the address %s already: it was added before and not deleted", attachment, taken[0])
-		}
-		reserved, err = allocator.NewIPAllocator(&a.ranges, heldStore{a.Store}, 0).Get(attachment.ContainerID, attachment.IfName, nil)
+		taken, err := a.of(wanting)
 		if err != nil {
+			return err
+		}
+		if len(taken) > 0 {
+			return fmt.Errorf("%s has the address %s already: it was added before and not deleted", wanting, taken[0])
+		}
+		free := allocator.NewIPAllocator(&a.ranges, heldStore{a.Store}, 0)
+		if reserved, err = free.Get(wanting.ContainerID, wanting.IfName, nil); err != nil {
 			// The store leaves the address taken when it cannot note it as the last one (a full disk).
-			return errors.Join(fmt.Errorf("no address for %s: %w", attachment, err), a.free(attachment))
+			return errors.Join(fmt.Errorf("no address for %s: %w", wanting, err), a.free(only(wanting)))
 		}
 		return nil
 	})
@@ -75,27 +79,46 @@ func (a *addresses) reserve(attachment attachment) (reserved *types100.IPConfig,
 }
 
 // release frees the addresses of an attachment, if it has any.
-func (a *addresses) release(attachment attachment) error {
-	return a.locked(func() error { return a.free(attachment) })
+func (a *addresses) release(leaving attachment) error {
+	return a.locked(func() error { return a.free(only(leaving)) })
 }
 
-// free is release under the lock. The store says nothing of files that it could not remove.
-func (a *addresses) free(attachment attachment) error {
-	if err := a.ReleaseByID(attachment.ContainerID, attachment.IfName); err != nil {
-		return fmt.Errorf("cannot free the addresses of %s: %w", attachment, err)
+// only is the condition of being that attachment.
+func only(wanted attachment) func(attachment) bool {
+	return func(one attachment) bool { return one == wanted }
+}
+
+// free, under the lock, frees the addresses whose holders meet a condition, and those of nobody. (The store's own
+// release says nothing of files that it could not remove.)
+func (a *addresses) free(isUnwanted func(attachment) bool) error {
+	holders, err := a.holders()
+	for address, holder := range holders {
+		if holder != nobody && !isUnwanted(holder) {
+			continue
+		}
+		if failure := os.Remove(filepath.Join(a.directory, address)); failure != nil {
+			err = errors.Join(err, fmt.Errorf("cannot free the address %s of %s: %w", address, holder, failure))
+		}
 	}
-	if left := a.of(attachment); len(left) > 0 {
-		return fmt.Errorf("cannot free the address %s of %s: its file in %s stays", left[0], attachment, a.directory)
+	return err
+}
+
+// of lists, under the lock, the addresses of an attachment.
+func (a *addresses) of(wanted attachment) ([]string, error) {
+	holders, err := a.holders()
+	var found []string
+	for address, holder := range holders {
+		if holder == wanted {
+			found = append(found, address)
+		}
 	}
-	return nil
+	return found, err
 }
 
-func (a *addresses) of(attachment attachment) []net.IP {
-	return a.GetByID(attachment.ContainerID, attachment.IfName)
-}
+// nobody holds an address whose file was made by a process that was killed before it wrote into it.
+var nobody = attachment{}
 
-// holders are the attachments that have an address. A file without one was left by a process that ended while it wrote
-// it; its holder is the empty attachment.
+// holders, under the lock, are the attachments that have an address.
 func (a *addresses) holders() (map[string]attachment, error) {
 	files, err := os.ReadDir(a.directory)
 	if err != nil {
@@ -103,6 +126,7 @@ func (a *addresses) holders() (map[string]attachment, error) {
 	}
 	found := map[string]attachment{}
 	for _, file := range files {
+		// The lock and the last address given are there as well.
 		if net.ParseIP(file.Name()) == nil {
 			continue
 		}

@@ -58,8 +58,11 @@ func checkAddresses(configuration *configuration, attachment attachment, result 
 	}
 	defer addresses.Close()
 	return addresses.locked(func() error {
-		taken := addresses.of(attachment)
-		if len(taken) != 1 || !taken[0].Equal(result.IPs[0].Address.IP) {
+		taken, err := addresses.of(attachment)
+		if err != nil {
+			return err
+		}
+		if len(taken) != 1 || taken[0] != result.IPs[0].Address.IP.String() {
 			return notAsAdded("%s has the addresses %s in %s", attachment, taken, addresses.directory)
 		}
 		return nil

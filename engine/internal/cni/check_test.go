@@ -3,7 +3,6 @@ package cni
 import (
 	"encoding/json"
 	"errors"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -61,12 +60,8 @@ func TestCheckFindsWhatIsNotAsAdded(t *testing.T) {
 				return netlink.AddrDel(found, &netlink.Addr{IPNet: parseNetwork(m, "10.42.0.1/16")})
 			}))
 		},
-		"the address is not kept": func(m *machine, _ *pod) { m.removeAll(filepath.Join(m.data, "kins", "10.42.0.2")) },
-		"the address is another pod's": func(m *machine, _ *pod) {
-			if err := os.WriteFile(filepath.Join(m.data, "kins", "10.42.0.2"), []byte("other\r\neth0"), 0o600); err != nil {
-				m.Error(err)
-			}
-		},
+		"the address is not kept":      func(m *machine, _ *pod) { m.removeAll(filepath.Join(m.data, "kins", "10.42.0.2")) },
+		"the address is another pod's": func(m *machine, _ *pod) { m.write("10.42.0.2", "other\r\neth0") },
 	}
 	for name, change := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -3,9 +3,7 @@ package cni
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
@@ -63,25 +61,17 @@ func collectAddresses(configuration *configuration, valid map[attachment]bool) e
 	defer addresses.Close()
 	return addresses.locked(func() error {
 		holders, err := addresses.holders()
-		for address, holder := range holders {
+		for _, holder := range holders {
+			// It is no port of the bridge where an ADD was killed.
 			if !valid[holder] {
-				err = errors.Join(err, collectAddress(addresses, address, holder))
+				err = errors.Join(err, removeLink(holder.hostLink()))
 			}
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return addresses.free(func(holder attachment) bool { return !valid[holder] })
 	})
-}
-
-// collectAddress removes also a link that is no port of the bridge, as an ADD that was killed leaves it.
-func collectAddress(addresses *addresses, address string, holder attachment) error {
-	if err := removeLink(holder.hostLink()); err != nil {
-		return err
-	}
-	err := os.Remove(filepath.Join(addresses.directory, address))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
 }
 
 // codeNotAvailable is the specification's code for a plugin that cannot serve ADD requests now.

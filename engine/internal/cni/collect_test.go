@@ -3,7 +3,6 @@ package cni
 import (
 	"maps"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/containernetworking/cni/pkg/types"
@@ -45,9 +44,7 @@ func TestCollectKeepsTheValidAndFreesTheRest(t *testing.T) {
 		}
 		return createPair(halfMade.attachment)
 	})
-	if err := os.WriteFile(filepath.Join(m.data, "kins", "10.42.7.7"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	m.write("10.42.7.7", "")
 	m.configuration[validAttachments] = []types.GCAttachment{types.GCAttachment(kept.attachment)}
 	m.must("GC", nil)
 	m.same("after GC", m.state(kept), before)

@@ -127,7 +127,8 @@ print(json.dumps(cni.configuration(pathlib.Path("/data"))))`
 	}
 	list := types.NetConfList{}
 	var plugins struct{ Plugins []json.RawMessage }
-	if err := errors.Join(json.Unmarshal(output, &list), json.Unmarshal(output, &plugins)); err != nil || len(plugins.Plugins) != 1 {
+	err = errors.Join(json.Unmarshal(output, &list), json.Unmarshal(output, &plugins))
+	if err != nil || len(plugins.Plugins) != 1 {
 		t.Fatalf("%v: %s", err, output)
 	}
 	read, err := readConfiguration(plugins.Plugins[0])

@@ -3,21 +3,28 @@ package cni
 import (
 	"maps"
 	"os"
+	"path/filepath"
 	"testing"
 )
 
 // What a runtime may have lost between ADD and DEL.
 func TestDelFreesWhatIsLeft(t *testing.T) {
+	onNode := func(name func(*pod) string) func(*machine, *pod) {
+		return func(m *machine, pod *pod) { m.inside(m.node, func() error { return removeLink(name(pod)) }) }
+	}
 	cases := map[string]func(*machine, *pod){
-		"all is there":                             func(*machine, *pod) {},
-		"the namespace is not named":               func(_ *machine, pod *pod) { pod.path = "" },
-		"the namespace is gone":                    func(_ *machine, pod *pod) { pod.Close() },
-		"the namespace is empty":                   func(m *machine, pod *pod) { m.inside(pod, func() error { return removeLink("eth0") }) },
+		"all is there":               func(*machine, *pod) {},
+		"the namespace is not named": func(_ *machine, pod *pod) { pod.path = "" },
+		"the namespace is gone":      func(_ *machine, pod *pod) { pod.Close() },
+		"the namespace is empty": func(m *machine, pod *pod) {
+			m.inside(pod, func() error { return removeLink("eth0") })
+		},
 		"the namespace is another one":             func(m *machine, pod *pod) { pod.path = m.pod("third").path },
-		"the link on the node is gone":             func(m *machine, pod *pod) { m.inside(m.node, func() error { return removeLink(pod.hostLink()) }) },
-		"the bridge is gone":                       func(m *machine, pod *pod) { m.inside(m.node, func() error { return removeLink("kins0") }) },
-		"the addresses are gone":                   func(m *machine, pod *pod) { m.removeAll(m.data) },
-		"the address was freed":                    func(m *machine, pod *pod) { m.removeAll(m.data + "/kins/10.42.0.2") },
+		"the link on the node is gone":             onNode(func(pod *pod) string { return pod.hostLink() }),
+		"the bridge is gone":                       onNode(func(*pod) string { return "kins0" }),
+		"the addresses are gone":                   func(m *machine, _ *pod) { m.removeAll(m.data) },
+		"the address was freed":                    func(m *machine, _ *pod) { m.removeAll(m.data + "/kins/10.42.0.2") },
+		"a killed ADD left a file":                 func(m *machine, _ *pod) { m.write("10.42.0.2", "") },
 		"it was deleted":                           func(m *machine, pod *pod) { m.must("DEL", pod) },
 		"it was deleted and its namespace is gone": func(m *machine, pod *pod) { m.must("DEL", pod); pod.Close() },
 	}
@@ -42,6 +49,14 @@ func TestDelFreesWhatIsLeft(t *testing.T) {
 			next := m.pod("next")
 			m.connects(m.node, next, address(m.add(next)))
 		})
+	}
+}
+
+// write writes a file of the store.
+func (m *machine) write(name, text string) {
+	m.Helper()
+	if err := os.WriteFile(filepath.Join(m.data, "kins", name), []byte(text), 0o600); err != nil {
+		m.Error(err)
 	}
 }
 
