@@ -182,7 +182,7 @@ def status_of(pid: int) -> tuple[str, str]:
 
 
 def control_groups() -> list[str]:
-    """The directories of every mounted hierarchy; in gVisor also how many groups each one has, mounted or not."""
+    """The directories of every mounted hierarchy; in gVisor also a line for each group, its hierarchy mounted or not."""
     lines = [
         os.path.join(directory, name) for directory, directories, _ in os.walk("/sys/fs/cgroup") for name in directories
     ]
@@ -190,7 +190,7 @@ def control_groups() -> list[str]:
         # On Linux this number counts removed groups too, for as long as memory of theirs is in use.
         for line in read("/proc/cgroups").splitlines()[1:]:
             controller, _, count, _ = line.split()
-            lines.append(f"{count} groups of {controller}")
+            lines += [f"{controller} has group {order}" for order in range(1, int(count) + 1)]
     return lines
 
 

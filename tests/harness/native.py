@@ -149,7 +149,7 @@ class Native(Environment):
     def stop(self) -> None:
         """End every process in the namespaces, and with them the mounts; remove groups and files."""
         if self.process is not None:
-            if self.first_process:
+            if self.process.poll() is None and self.first_process:
                 # Its end is that of all others in the pid namespace; only after them does unshare see it.
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self.first_process, signal.SIGKILL)

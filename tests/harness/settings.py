@@ -40,15 +40,15 @@ class MachineSettings:
         """Say that the environment has ended; the last one restores the sysctls."""
         if self._file is None:
             return
-        with self._file:
+        file, self._file = self._file, None
+        with file:
             try:
                 # Of several that come here at once exactly one is not refused: a refused one has lost its shared lock.
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return
-            self._file.seek(0)
-            restore(json.load(self._file))
-        self._file = None
+            file.seek(0)
+            restore(json.load(file))
 
 
 def restore(before: dict[str, str]) -> None:
