@@ -182,7 +182,7 @@ def status_of(pid: int) -> tuple[str, str]:
 
 
 def control_groups() -> list[str]:
-    """The directories of every mounted hierarchy; in gVisor also a line for each group, its hierarchy mounted or not."""
+    """The directories of every mounted hierarchy; in gVisor also a line for each group of unmounted ones."""
     lines = [
         os.path.join(directory, name) for directory, directories, _ in os.walk("/sys/fs/cgroup") for name in directories
     ]
