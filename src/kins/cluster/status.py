@@ -82,7 +82,7 @@ def status(name: str) -> Status:
     record = store.record(files)
     if record is None or store.supervisor(files) is None:
         return _crashed(name, record)
-    snapshot = msgspec.convert(next(control.ask(files.control_socket, "status", ANSWER_SECONDS)), Snapshot)
+    snapshot = msgspec.convert(control.ask_one(files.control_socket, "status", ANSWER_SECONDS), Snapshot)
     with ThreadPoolExecutor(max_workers=8) as pool:
         api = pool.submit(_api, files, record)
         node = pool.submit(_node, files, record) if record.decisions.level == "node" else None
@@ -226,7 +226,7 @@ def summary(name: str) -> dict[str, Any]:
     if record is None or store.supervisor(files) is None:
         return {"name": name, "state": "crashed", "level": level}
     try:
-        answer = next(control.ask(files.control_socket, "status", ANSWER_SECONDS))
+        answer = control.ask_one(files.control_socket, "status", ANSWER_SECONDS)
     except KinsError:
         return {"name": name, "state": "starting", "level": level}
     return {"name": name, "state": _state(msgspec.convert(answer, Snapshot).events), "level": level}

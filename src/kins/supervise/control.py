@@ -27,12 +27,16 @@ async def serve(path: Path, handler: Handler) -> asyncio.AbstractServer:
     """Answer requests on `path` with the values that `handler(call)` yields. The directory guards who may ask."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, ValueError, msgspec.DecodeError):
-            line = await reader.readuntil(b"\n")
-            async for value in handler(msgspec.json.decode(line, type=Request).call):
-                writer.write(msgspec.json.encode(value) + b"\n")
-                await writer.drain()
-        writer.close()
+        try:
+            with contextlib.suppress(
+                ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError
+            ):
+                line = await reader.readuntil(b"\n")
+                async for value in handler(msgspec.json.decode(line, type=Request).call):
+                    writer.write(msgspec.json.encode(value) + b"\n")
+                    await writer.drain()
+        finally:
+            writer.close()
 
     path.unlink(missing_ok=True)
     return await asyncio.start_unix_server(answer, path, limit=MAXIMUM_REQUEST)
@@ -41,8 +45,8 @@ async def serve(path: Path, handler: Handler) -> asyncio.AbstractServer:
 def ask(path: Path, call: str, timeout: float) -> Iterator[Any]:
     """Ask a supervisor; yields its answers as decoded JSON until it closes the connection.
 
-    Raises KinsError `supervisor-unreachable` when nobody listens, `supervisor-silent` when no line comes for
-    `timeout` s.
+    Raises KinsError `supervisor-unreachable` when nobody listens or dies over an answer, `supervisor-silent` when no
+    line comes for `timeout` s.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout)
@@ -56,3 +60,12 @@ def ask(path: Path, call: str, timeout: float) -> Iterator[Any]:
             raise KinsError(f"the supervisor did not answer within {timeout:g} s", code="supervisor-silent") from error
         except OSError as error:
             raise KinsError(f"the supervisor cannot be reached: {error}", code="supervisor-unreachable") from error
+        except ValueError as error:  # msgspec's decoding errors are ones
+            raise KinsError(f"the supervisor's answer is cut off: {error}", code="supervisor-unreachable") from error
+
+
+def ask_one(path: Path, call: str, timeout: float) -> Any:
+    """The first answer to a call. Raises KinsError as `ask` does, and `supervisor-unreachable` when there is none."""
+    for answer in ask(path, call, timeout):
+        return answer
+    raise KinsError("the supervisor ended before it answered", code="supervisor-unreachable")

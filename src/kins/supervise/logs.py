@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,10 +37,18 @@ class Rotation:
 
     def _check(self) -> None:
         for log in self._logs:
-            if log.exists() and log.stat().st_size > MAXIMUM_BYTES:
-                shutil.copyfile(log, log.with_name(log.name + ".1"))
-                os.truncate(log, 0)
+            try:
+                _rotate(log)
+            except OSError as error:
+                # Into the supervisor's own log. A full disk may have room again at the next look.
+                print(f"{log} cannot be rotated: {error}", file=sys.stderr, flush=True)
         self._timer = asyncio.get_running_loop().call_later(CHECK_SECONDS, self._check)
+
+
+def _rotate(log: Path) -> None:
+    if log.exists() and log.stat().st_size > MAXIMUM_BYTES:
+        shutil.copyfile(log, log.with_name(log.name + ".1"))
+        os.truncate(log, 0)
 
 
 def tail(log: Path, lines: int) -> list[str]:

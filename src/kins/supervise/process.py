@@ -75,7 +75,7 @@ class SupervisedProcess:
     def died(self, wait_status: int) -> None:
         """Told by the supervisor, which has reaped the process. `wait_status` as of waitpid(2)."""
         code = os.waitstatus_to_exitcode(wait_status)
-        self.last_exit = f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+        self.last_exit = f"exit code {code}" if code >= 0 else f"signal {_signal_name(-code)}"
         if time.monotonic() - self._started_at > HEALTHY_AFTER:
             self._failures = 0
         self.pid = None
@@ -155,6 +155,13 @@ def _listen(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     listener.bind(str(path))
     return listener
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have none
+        return str(number)
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
