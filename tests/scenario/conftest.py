@@ -1,0 +1,58 @@
+"""One environment of each kind with one cluster for the whole session, and a namespace for each test."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+from tests.harness.environment import Environment
+from tests.harness.images import IMAGES
+from tests.scenario.cluster import PATIENCE, Cluster
+from tests.scenario.environments import ENVIRONMENTS, fresh
+
+# What may be different after `kins down`, each with its reason.
+LEFT: tuple[str, ...] = ()
+
+
+@pytest.fixture(scope="session", params=ENVIRONMENTS)
+def environment(request: pytest.FixtureRequest) -> Iterator[Environment]:
+    """A Debian system with the wheel installed and the image archives at /images."""
+    with fresh(request.param) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def node(environment: Environment) -> Iterator[Environment]:
+    """The environment while a cluster with a node and with the tests' images runs; afterwards it is as it was."""
+    before = environment.snapshot()
+    up = environment.kins_json("up", timeout=PATIENCE + 10)
+    assert up["level"] == "node", up
+    assert up["outcome"] == "created", up
+    archives = [f"/images/{image.archive.name}" for image in IMAGES]
+    environment.kins("image", "load", *archives, timeout=PATIENCE)
+    yield environment
+    environment.kins("down", timeout=PATIENCE)
+    assert environment.changes_since(before, ignoring=LEFT) == ""
+
+
+@pytest.fixture
+def cluster(node: Environment) -> Iterator[Cluster]:
+    """The cluster, with a namespace in which a pod can be made."""
+    cluster = Cluster(node, f"test-{secrets.token_hex(4)}")
+    cluster.kubectl("create", "namespace", cluster.namespace)
+    cluster.wait("serviceaccount/default", "create")
+    yield cluster
+    cluster.kubectl("delete", "namespace", cluster.namespace, "--wait=false")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Iterator[None]:
+    """Say with a failed test what its namespace looks like."""
+    report = yield
+    cluster = getattr(item, "funcargs", {}).get("cluster")
+    if report.when == "call" and report.failed and isinstance(cluster, Cluster):
+        report.sections.append(("cluster", cluster.state()))
+    return report
