@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from importlib import import_module
 
@@ -68,6 +70,14 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("kins: interrupted; what was begun has been undone", err=True)
         sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output has gone, as `head` does; Python must not try to write the rest at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except OSError as error:
+        # A full disk, a directory that may not be written: a fact of the system, no defect to show a traceback of.
+        report(KinsError(str(error), code="system-error", hint="df -h" if error.errno == errno.ENOSPC else None))
+        sys.exit(1)
     except KinsError as error:
         report(error)
         sys.exit(2 if isinstance(error, UsageError) else 1)

@@ -9,6 +9,7 @@ import http.client
 import json
 import ssl
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -67,9 +68,15 @@ def node_conditions(node: dict[str, Any]) -> dict[str, str]:
     return {item["type"]: item["status"] for item in node.get("status", {}).get("conditions", ())}
 
 
-def is_ready_node(node: dict[str, Any]) -> bool:
-    """Whether pods can run there: Ready, and none of the system's own taints (such as not-ready) left."""
+def is_ready_node(node: dict[str, Any], since: datetime) -> bool:
+    """Whether the node's kubelet has called it Ready since a moment; a recovered store still holds older calls."""
+    for condition in node.get("status", {}).get("conditions", ()):
+        if condition["type"] == "Ready" and condition["status"] == "True":
+            return datetime.fromisoformat(condition["lastHeartbeatTime"]) >= since.replace(microsecond=0)
+    return False
+
+
+def is_schedulable(node: dict[str, Any]) -> bool:
+    """Whether pods are placed there: none of the system's own taints (such as not-ready) is left."""
     taints = [taint["key"] for taint in node.get("spec", {}).get("taints", ())]
-    return node_conditions(node).get("Ready") == "True" and not any(
-        key.startswith("node.kubernetes.io/") for key in taints
-    )
+    return not any(key.startswith("node.kubernetes.io/") for key in taints)

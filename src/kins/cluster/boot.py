@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
-from kins.cluster.api import ApiClient, is_ready_node
+from kins.cluster.api import ApiClient, is_ready_node, is_schedulable
 from kins.cluster.events import Event, EventLog
 from kins.cluster.node_plan import node_steps
 from kins.cluster.preparation import prepare_control_plane, prepare_node
@@ -33,7 +34,10 @@ TOO_MANY_FAILURES = 4
 # How long one watch lasts before it is made anew; the waiting itself is bounded by whoever waits.
 WATCH_SECONDS = 30
 # /readyz offers no event; the API server in gVisor takes about two seconds from its first answer to ready.
-READYZ_INTERVAL = 0.1
+READYZ_INTERVAL = 0.05
+# What these may do is in the roles that the API server makes a second after its first answer (rbac/bootstrap-roles is
+# a poll). Until then the one asks /healthz once a second, and the other is refused and backs off.
+NEED_ROLES = ("kube-controller-manager", "kube-scheduler")
 
 
 class Boot:
@@ -45,6 +49,7 @@ class Boot:
         self._facts = facts
         self._events = events
         self._began = began
+        self._started = datetime.now(UTC)
         self._milestones: dict[str, asyncio.Event] = {}
         self.supervisor = Supervisor(files.runtime, self._changed)
 
@@ -78,8 +83,9 @@ class Boot:
         await self._milestone("kube-apiserver").wait()
         await self._tell("api", "the API server answers")
         client = self._client()
-        while not await asyncio.to_thread(client.is_ready, 5.0):
-            await asyncio.sleep(READYZ_INTERVAL)
+        with self.supervisor.suspended(*NEED_ROLES):
+            while not await asyncio.to_thread(client.is_ready, 5.0):
+                await asyncio.sleep(READYZ_INTERVAL)
         await self._tell("readyz", "the API server is ready")
 
     async def _service_account(self) -> None:
@@ -101,7 +107,7 @@ class Boot:
 
     async def _images(self) -> None:
         await self._milestone("containerd").wait()
-        archives = [PAUSE_ARCHIVE, *sorted(self._files.images.iterdir())]
+        archives = [PAUSE_ARCHIVE, *sorted(self._files.images.glob("*/*"))]
         log = self._files.log("images")
         argv = [str(ENGINE), "images", "load", "--address", str(self._files.containerd_socket)]
         argv += ["--snapshotter", self._record.decisions.snapshotter, *map(str, archives)]
@@ -116,8 +122,11 @@ class Boot:
 
     async def _node_ready(self) -> None:
         await self._milestone("kube-apiserver").wait()
-        await self._object("/api/v1/nodes", self._record.settings.node_name, is_ready_node)
-        await self._tell("node", f"node {self._record.settings.node_name} is Ready")
+        name = self._record.settings.node_name
+        await self._object("/api/v1/nodes", name, lambda node: is_ready_node(node, self._started))
+        await self._tell("node", f"node {name} is Ready")
+        await self._object("/api/v1/nodes", name, is_schedulable)
+        await self._tell("schedulable", "pods are placed on the node")
 
     async def _object(self, collection: str, name: str, wanted: Callable[[dict[str, object]], bool]) -> None:
         """Wait until an object is as wanted. A broken watch (the API server died) is made anew."""

@@ -97,7 +97,9 @@ class Cluster:
 
     def kubectl(self, arguments: Sequence[str]) -> tuple[Path, list[str], dict[str, str]]:
         """Program, arguments and environment of kubectl for this cluster."""
-        environment = dict(os.environ, KUBECONFIG=str(self.kubeconfig))
+        # Its discovery cache goes with the cluster: the next one on this port may serve other APIs.
+        cache = store.existing(self.name).kubectl_cache
+        environment = dict(os.environ, KUBECONFIG=str(self.kubeconfig), KUBECACHEDIR=str(cache))
         return ENGINE, ["kubectl", *arguments], environment
 
     def _record(self) -> Record:

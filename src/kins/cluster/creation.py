@@ -122,7 +122,7 @@ class Creation:
         if decisions.level == "node":
             hold_node_lock().close()
         self._tell("probed", _level_sentence(decisions))
-        settings = _settings(spec)
+        settings = _settings(spec, old.settings.ports if old is not None else None)
         identity = old.identity if old is not None else secrets.token_hex(3)
         return Record(identity=identity, spec=spec, decisions=decisions, settings=settings), facts
 
@@ -230,7 +230,7 @@ def _level_sentence(decisions: Decisions) -> str:
     return f"this sandbox carries no node ({facts}): level {decisions.level}"
 
 
-def _settings(spec: ClusterSpec) -> Settings:
+def _settings(spec: ClusterSpec, used: Ports | None) -> Settings:
     return Settings(
         name=spec.name,
         node_name=f"kins-{spec.name}",
@@ -239,9 +239,20 @@ def _settings(spec: ClusterSpec) -> Settings:
         service_range=addresses.SERVICE_RANGE,
         api_service_address=addresses.API_SERVICE_ADDRESS,
         dns_address=addresses.DNS_ADDRESS,
-        ports=_free_ports(),
+        ports=used if used is not None and _are_free(used) else _free_ports(),
         arguments=spec.arguments,
     )
+
+
+def _are_free(ports: Ports) -> bool:
+    """Whether a recovered cluster can keep its ports, and with them the kubeconfigs that its users made of it."""
+    with contextlib.ExitStack() as held:
+        try:
+            for port in msgspec.structs.astuple(ports):
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+        except OSError:
+            return False
+    return True
 
 
 def _free_ports() -> Ports:

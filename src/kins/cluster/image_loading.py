@@ -71,9 +71,13 @@ def _load(files: Layout, record: Record, path: Path) -> list[LoadedImage]:
 
 def _keep(files: Layout, path: Path) -> None:
     """Keep the archive: a store on tmpfs ends with the node's namespaces, and a recovered cluster loads its images
-    again."""
-    target = files.images / f"{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:16]}-{path.name}"
+    again. Its own name is kept, which names the image of an OCI layout that has tags alone."""
+    place = files.images / hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:16]
+    place.mkdir(mode=0o700, exist_ok=True)
+    target = place / path.resolve().name
     if path.is_dir():
         shutil.copytree(path, target, dirs_exist_ok=True)
     else:
-        shutil.copyfile(path, target)
+        new = place.with_suffix(".new")
+        shutil.copyfile(path, new)
+        new.replace(target)

@@ -19,6 +19,7 @@ class Layout:
         self.supervisor = directory / "supervisor.json"
         self.supervisor_log = directory / "logs" / "supervisor.log"
         self.kubeconfig = directory / "kubeconfig"
+        self.kubectl_cache = directory / "kubectl-cache"
         self.pki = directory / "pki"
         self.configuration = directory / "config"
         self.logs = directory / "logs"

@@ -117,6 +117,16 @@ class SupervisedProcess:
             self._notify_path.unlink(missing_ok=True)
             self._notify = None
 
+    def suspend(self) -> None:
+        """SIGSTOP, where it runs."""
+        if self.pid is not None:
+            _signal(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT, where it runs."""
+        if self.pid is not None:
+            _signal(self.pid, signal.SIGCONT)
+
     def status(self) -> ComponentStatus:
         """The process as it is now."""
         state = "ready" if self.ready else "starting"
