@@ -177,9 +177,10 @@ class Background:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
+            # What a buffered stream had read ahead for `line`, `finish` would not see.
+            bufsize=0,
         )
+        self._unread = b""
         self.pid = int(self.line())
 
     def __enter__(self) -> Self:
@@ -195,9 +196,12 @@ class Background:
     def line(self) -> str:
         """The next line of output; an assertion error at its end. The test's own time limit bounds the wait."""
         assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, f"{shown(self._arguments)}: its output ended"
-        return line.rstrip("\n")
+        while b"\n" not in self._unread:
+            chunk = self.process.stdout.read(65536)
+            assert chunk, f"{shown(self._arguments)}: its output ended\n{self._unread.decode(errors='replace')}"
+            self._unread += chunk
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line.decode(errors="replace")
 
     def line_with(self, wanted: str) -> str:
         """Read on until a line holds `wanted`, and return it."""
@@ -208,8 +212,9 @@ class Background:
     def say(self, text: str) -> None:
         """Write to its standard input."""
         assert self.process.stdin is not None
-        self.process.stdin.write(text)
-        self.process.stdin.flush()
+        content = text.encode()
+        while content:
+            content = content[self.process.stdin.write(content) :]
 
     def kill(self, number: signal.Signals) -> None:
         """Send it a signal. It may be gone by now."""
@@ -227,9 +232,9 @@ class Background:
                 assert stream is not None
                 stream.close()
             self.process.wait()
-            said = (late.stdout or b"").decode(errors="replace")
+            said = (self._unread + (late.stdout or b"")).decode(errors="replace")
             raise CommandFailed(f"{shown(self._arguments)}: does not end within {timeout:g} s\n{said}") from late
-        return exit_status(self.process.returncode), rest
+        return exit_status(self.process.returncode), (self._unread + rest).decode(errors="replace")
 
 
 def exit_status(code: int) -> int:

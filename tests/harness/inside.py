@@ -26,6 +26,8 @@ READ_LIMIT = 1 << 20
 # Terminals come and go with the commands of the tests.
 UNWATCHED_FILES = ("/dev/pts/*",)
 
+SYSCTLS = "/proc/sys"
+
 # Counters, clocks, random numbers, one-shot commands; the kernel's own tuning; what goes with a network link.
 UNWATCHED_SYSCTLS = (
     "fs/aio-nr",
@@ -245,17 +247,17 @@ def described(path: str) -> str:
         return ""
 
 
-def sysctls(parts: Sequence[str] = ("",)) -> dict[str, str]:
-    """The sysctls below directories of /proc/sys, by their paths there, that can be read and stay as they are."""
+def sysctls(parts: Sequence[str] = ("",), root: str = SYSCTLS) -> dict[str, str]:
+    """The sysctls in some parts of /proc/sys, by their paths there, that can be read and stay as they are."""
     found = {}
     for part in parts:
-        for directory, _, names in os.walk(os.path.join("/proc/sys", part)):
+        for directory, _, names in os.walk(os.path.join(root, part)):
             for name in names:
-                path = os.path.relpath(os.path.join(directory, name), "/proc/sys")
+                path = os.path.relpath(os.path.join(directory, name), root)
                 if matches(path, UNWATCHED_SYSCTLS) and not matches(path, WATCHED_SYSCTLS):
                     continue
                 try:
-                    found[path] = read(os.path.join("/proc/sys", path)).rstrip("\n")
+                    found[path] = read(os.path.join(root, path)).rstrip("\n")
                 except OSError:
                     # Some can only be written, some belong to hardware that is not there.
                     continue

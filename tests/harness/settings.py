@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TextIO
 
-from tests.harness.inside import sysctls
+from tests.harness.inside import SYSCTLS, sysctls
 
 # Those below net/ belong to the network namespace.
 PARTS = ("fs", "kernel", "vm")
@@ -19,8 +19,9 @@ class MachineSettings:
     Several processes of a test run share the file: its lock says whether there is another environment.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, directory: str = SYSCTLS) -> None:
         self._path = file
+        self._directory = directory
         self._file: TextIO | None = None
 
     def hold(self) -> None:
@@ -32,7 +33,7 @@ class MachineSettings:
             pass
         else:
             self._file.truncate(0)
-            json.dump(sysctls(PARTS), self._file)
+            json.dump(sysctls(PARTS, self._directory), self._file)
             self._file.flush()
         fcntl.flock(self._file, fcntl.LOCK_SH)
 
@@ -48,12 +49,11 @@ class MachineSettings:
             except BlockingIOError:
                 return
             file.seek(0)
-            restore(json.load(file))
+            self.restore(json.load(file))
 
-
-def restore(before: dict[str, str]) -> None:
-    """Write back what is not as it was."""
-    now = sysctls(PARTS)
-    for name, value in before.items():
-        if now.get(name, value) != value:
-            (Path("/proc/sys") / name).write_text(value)
+    def restore(self, before: dict[str, str]) -> None:
+        """Write back what is not as it was."""
+        now = sysctls(PARTS, self._directory)
+        for name, value in before.items():
+            if now.get(name, value) != value:
+                (Path(self._directory) / name).write_text(value)
