@@ -5,7 +5,7 @@ from __future__ import annotations
 from kins.cluster.spec import Decisions, Missing
 from kins.network.addresses import POD_RANGE, SERVICE_RANGE
 from kins.sandbox import Facts, choose
-from kins.sandbox.levels import image_store, statistics_source
+from kins.sandbox.levels import control_group_layout, image_store, statistics_source
 
 SERVICES_LIMIT = (
     "Services have no cluster IPs that answer and there is no cluster DNS yet: reach pods by their own address"
@@ -34,8 +34,8 @@ def decide(facts: Facts) -> Decisions:
 
 def _limits(facts: Facts, images_on: str) -> tuple[str, ...]:
     limits = [SERVICES_LIMIT]
-    if not facts.usage_per_cpu:
-        # The file is missing exactly where control groups are the sandbox kernel's imitation.
+    if not facts.usage_per_cpu and control_group_layout(facts) != "v2":
+        # v2 never has this file; v1 lacks it exactly where control groups are the sandbox kernel's imitation.
         limits.append(MEMORY_LIMIT)
     if images_on == "tmpfs":
         limits.append(IMAGES_LIMIT)

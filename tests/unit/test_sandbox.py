@@ -1,0 +1,376 @@
+"""Facts as data, the levels that follow from them, and the probes of the machine that runs the tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+import psutil
+import pytest
+
+from kins.cluster.decisions import IMAGES_LIMIT, MEMORY_LIMIT, decide
+from kins.network.addresses import POD_RANGE, SERVICE_RANGE
+from kins.sandbox import Facts, choose, probe, probing
+from kins.sandbox.levels import NEEDS, REQUIRED_V1, REQUIRED_V2, control_group_layout, image_store, statistics_source
+from kins.sys import mounts, process
+
+WORKS = {"works": True, "cause": ""}
+REFUSED = {"works": False, "cause": "[Errno 1] unshare: Operation not permitted (this sandbox does not allow it)"}
+INVALID = {"works": False, "cause": "[Errno 22] mount: Invalid argument"}
+ABSENT = {"works": False, "cause": "[Errno 2] No such file or directory: '/dev/kmsg'"}
+ANSWERS = (*probing.ANSWERS,)
+EXT4 = 0xEF53
+
+# An ordinary machine of today.
+LINUX: dict[str, Any] = {
+    "version": 1,
+    "uid": 0,
+    "capabilities": (1 << 41) - 1,
+    "memory": 8 << 30,
+    "cores": 2,
+    "data_type": EXT4,
+    **dict.fromkeys(ANSWERS, WORKS),
+    "control_groups_v1": {},
+    "control_groups_v1_mountable": [],
+    "control_groups_v2": "/sys/fs/cgroup",
+    "control_groups_v2_controllers": ["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc"],
+    "usage_per_cpu": False,
+    "sysctls": {
+        "kernel/panic": {"value": "0", "writable": True},
+        "net/ipv4/ip_forward": {"value": "1", "writable": True},
+    },
+    "has_hosts_file": True,
+    "programs": {"mount": True, "umount": True},
+    "used_ranges": ["127.0.0.1/8", "192.168.1.7/24", "0.0.0.0/0", "fe80::1/64", "::1/128", "::/0"],
+}
+# The layout of before.
+LINUX_V1: dict[str, Any] = LINUX | {
+    "control_groups_v1": {
+        "/sys/fs/cgroup/cpu,cpuacct": ["cpu", "cpuacct"],
+        "/sys/fs/cgroup/cpuset": ["cpuset"],
+        "/sys/fs/cgroup/memory": ["memory"],
+        "/sys/fs/cgroup/pids": ["pids"],
+        "/sys/fs/cgroup/systemd": ["name=systemd"],
+    },
+    "control_groups_v2": "/sys/fs/cgroup/unified",
+    "control_groups_v2_controllers": [],
+    "usage_per_cpu": True,
+}
+# gVisor with CAP_SYS_ADMIN and its own overlay as the root.
+GVISOR: dict[str, Any] = LINUX | {
+    "data_type": mounts.GOFER_9P,
+    "overlay_on_data": INVALID,
+    "kernel_messages": ABSENT,
+    "control_groups_v1_mountable": ["cpu", "cpuacct", "cpuset", "devices", "memory", "pids"],
+    "control_groups_v2": None,
+    "control_groups_v2_controllers": [],
+    "sysctls": {
+        "kernel/panic": {"value": None, "writable": False},
+        "vm/overcommit_memory": {"value": "0", "writable": False},
+    },
+    "has_hosts_file": False,
+    "used_ranges": ["127.0.0.1/8", "::1/128"],
+}
+# Any user on an ordinary machine.
+USER: dict[str, Any] = LINUX | {
+    "uid": 1000,
+    "capabilities": 0,
+    **dict.fromkeys(("namespaces", "mounts", "overlay_on_data", "overlay_on_tmpfs", "pod_network"), REFUSED),
+    "overlay_on_proc_sys": REFUSED,
+    "sysctls": {"kernel/panic": {"value": "0", "writable": False}},
+}
+SANDBOXES = {"linux": LINUX, "linux-v1": LINUX_V1, "gvisor": GVISOR, "user": USER}
+
+
+def facts(document: dict[str, Any], **changes: Any) -> Facts:
+    """Facts as they are read back from the disk."""
+    return msgspec.json.decode(json.dumps(document | changes), type=Facts)
+
+
+# Facts
+
+
+@pytest.mark.parametrize("sandbox", SANDBOXES)
+def test_facts_are_the_same_json_after_a_round_trip(sandbox: str) -> None:
+    found = facts(SANDBOXES[sandbox])
+    assert json.loads(msgspec.json.encode(found)) == SANDBOXES[sandbox]
+    assert msgspec.json.decode(msgspec.json.encode(found), type=Facts) == found
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"uid": "0"}, {"mounts": True}, {"programs": ["mount"]}, {"control_groups_v1": []}, {"used_ranges": None}],
+    ids=str,
+)
+def test_facts_of_another_form_are_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        facts(LINUX, **change)
+
+
+# Levels
+
+
+@pytest.mark.parametrize(("sandbox", "level"), [("linux", "node"), ("linux-v1", "node"), ("gvisor", "node")])
+def test_what_carries_a_node(sandbox: str, level: str) -> None:
+    choice = choose(facts(SANDBOXES[sandbox]), (POD_RANGE, SERVICE_RANGE))
+    assert (choice.level, choice.lacks) == (level, ())
+
+
+def test_a_user_gets_a_control_plane_and_is_told_why() -> None:
+    choice = choose(facts(USER))
+    assert choice.level == "control-plane"
+    assert [lack.fact for lack in choice.lacks] == ["namespaces", "mounts", "pod_network"]
+
+
+NO_CONTROL_GROUPS: dict[str, Any] = {"control_groups_v2": None, "control_groups_v2_controllers": []}
+LACKS: dict[str, tuple[dict[str, Any], str]] = {
+    **{name: ({name: {"works": False, "cause": f"the kernel's word on {name}"}}, name) for name in NEEDS},
+    "no-control-groups": (NO_CONTROL_GROUPS, "control_groups"),
+    "control-groups-elsewhere": ({"control_groups_v2": "/elsewhere"}, "control_groups"),
+    **{
+        f"without-{name}": ({"control_groups_v2_controllers": [*(set(REQUIRED_V2) - {name})]}, "control_groups")
+        for name in REQUIRED_V2
+    },
+    "no-mount-program": ({"programs": {"mount": False, "umount": True}}, "programs"),
+    "used-range": ({"used_ranges": ["10.42.7.9/24"]}, "used_ranges"),
+    "used-supernet": ({"used_ranges": ["10.0.0.0/8"]}, "used_ranges"),
+}
+
+
+@pytest.mark.parametrize("lack", LACKS)
+def test_each_lack_alone_forbids_a_node_and_explains_itself(lack: str) -> None:
+    changes, fact = LACKS[lack]
+    choice = choose(facts(LINUX, **changes), ("10.42.0.0/16",))
+    assert choice.level == "control-plane"
+    assert [each.fact for each in choice.lacks] == [fact]
+    found = choice.lacks[0]
+    assert all((found.cause, found.consequence, found.hint))
+    if fact in NEEDS:
+        assert changes[fact]["cause"] in found.cause, "the kernel's own word"
+
+
+def test_every_lack_is_named_at_once() -> None:
+    changes: dict[str, Any] = {}
+    for change, _ in LACKS.values():
+        changes |= change
+    changes |= NO_CONTROL_GROUPS
+    choice = choose(facts(LINUX, **changes), ("10.42.0.0/16",))
+    assert {each.fact for each in choice.lacks} == {fact for _, fact in LACKS.values()}
+
+
+@pytest.mark.parametrize(
+    "used",
+    ["0.0.0.0/0", "10.41.255.255/16", "10.43.0.0/16", "fd00::/8", "::/0", "127.0.0.1/8"],
+)
+def test_ranges_beside_ours_do_no_harm(used: str) -> None:
+    assert choose(facts(LINUX, used_ranges=[used]), ("10.42.0.0/16",)).level == "node"
+
+
+def test_a_used_range_is_named_with_ours() -> None:
+    lack = choose(facts(LINUX, used_ranges=["172.17.0.1/16", "10.42.7.9/24"]), ("10.42.0.0/16",)).lacks[0]
+    assert "10.42.0.0/16" in lack.cause
+    assert "10.42.7.9/24" in lack.cause
+
+
+# How the needs of a node are met
+
+
+@pytest.mark.parametrize(
+    ("sandbox", "changes", "layout"),
+    [
+        ("linux", {}, "v2"),
+        ("linux-v1", {}, "v1"),
+        ("gvisor", {}, "v1-to-mount"),
+        ("gvisor", {"control_groups_v1_mountable": REQUIRED_V1[1:]}, "none"),
+        ("linux", {"control_groups_v1": {"/sys/fs/cgroup/systemd": ["name=systemd"]}}, "v2"),
+    ],
+)
+def test_control_groups_that_are_mounted_go_before_those_that_could_be(
+    sandbox: str, changes: dict[str, Any], layout: str
+) -> None:
+    assert control_group_layout(facts(SANDBOXES[sandbox], **changes)) == layout
+
+
+@pytest.mark.parametrize(
+    ("sandbox", "changes", "source"),
+    [
+        ("linux", {}, "cadvisor"),
+        ("linux-v1", {}, "cadvisor"),
+        ("linux-v1", {"usage_per_cpu": False}, "injected"),
+        ("linux", {"data_type": mounts.GOFER_9P}, "injected"),
+        ("gvisor", {}, "injected"),
+        ("gvisor", {"data_type": EXT4}, "injected"),
+    ],
+)
+def test_statistics_come_from_cadvisor_where_it_has_its_files(
+    sandbox: str, changes: dict[str, Any], source: str
+) -> None:
+    assert statistics_source(facts(SANDBOXES[sandbox], **changes)) == source
+
+
+@pytest.mark.parametrize(
+    ("disk", "memory", "store"),
+    [
+        (WORKS, WORKS, ("overlayfs", "disk")),
+        (WORKS, INVALID, ("overlayfs", "disk")),
+        (INVALID, WORKS, ("overlayfs", "tmpfs")),
+        (INVALID, INVALID, ("native", "disk")),
+    ],
+)
+def test_images_are_kept_where_overlays_work(
+    disk: dict[str, Any], memory: dict[str, Any], store: tuple[str, str]
+) -> None:
+    assert image_store(facts(LINUX, overlay_on_data=disk, overlay_on_tmpfs=memory)) == store
+
+
+def test_limits_are_told_where_they_are_ones() -> None:
+    gvisor, linux = decide(facts(GVISOR)), decide(facts(LINUX))
+    assert {MEMORY_LIMIT, IMAGES_LIMIT} <= set(gvisor.limits)
+    # The v2 hierarchy has no per-cpu file at all, and enforces limits.
+    assert not {MEMORY_LIMIT, IMAGES_LIMIT} & set(linux.limits)
+    assert not {MEMORY_LIMIT, IMAGES_LIMIT} & set(decide(facts(LINUX_V1)).limits)
+
+
+def test_a_decision_keeps_what_is_missing() -> None:
+    decision = decide(facts(USER, used_ranges=[POD_RANGE]))
+    assert decision.level == "control-plane"
+    assert [each.fact for each in decision.missing] == ["namespaces", "mounts", "pod_network", "used_ranges"]
+    assert all(each.cause and each.consequence and each.hint for each in decision.missing)
+
+
+# The probes, here
+
+
+def outside() -> dict[str, Any]:
+    """What probes could leave behind."""
+    return {
+        "mounts": Path("/proc/self/mounts").read_text(),
+        "links": sorted(os.listdir("/sys/class/net")) if Path("/sys/class/net").exists() else None,
+        "children": psutil.Process().children(),
+        "files": sorted(os.listdir("/proc/self/fd")),
+    }
+
+
+def test_probes_leave_nothing_behind_and_tell_the_truth(tmp_path: Path) -> None:
+    before = outside()
+    found = probe(tmp_path)
+    assert outside() == before
+    assert list(tmp_path.iterdir()) == []
+    assert found.uid == os.geteuid()
+    assert found.capabilities == process.effective_capabilities()
+    assert found.cores == len(os.sched_getaffinity(0))
+    assert found.memory == psutil.virtual_memory().total
+    assert found.unix_sockets.works
+    assert found.has_hosts_file == Path("/etc/hosts").is_file()
+    assert found.programs["mount"] == (shutil.which("mount", path="/usr/sbin:/usr/bin:/sbin:/bin") is not None)
+    assert found.sysctls["net/ipv4/ip_forward"].value in ("0", "1", None)
+    for name in ANSWERS:
+        answer = getattr(found, name)
+        assert answer.works == (answer.cause == ""), name
+        assert "the probe failed" not in answer.cause, f"{name} has a defect"
+    assert msgspec.json.decode(msgspec.json.encode(found), type=Facts) == found
+
+
+@pytest.fixture
+def anybodys(tmp_path: Path) -> Iterator[Path]:
+    """A directory that a process without rights can reach and write to."""
+    place = Path(tempfile.mkdtemp(prefix="kins-test-"))
+    place.chmod(0o777)
+    yield place
+    shutil.rmtree(place)
+
+
+def without_rights(answer: Callable[[], bytes]) -> bytes:
+    """What a function gives in a process that is nobody (or, if we are not root, our own user)."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _answer_and_exit(answer, writing)
+    os.close(writing)
+    with open(reading, "rb") as pipe:
+        content = pipe.read()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    return content
+
+
+def _answer_and_exit(answer: Callable[[], bytes], writing: int) -> NoReturn:
+    try:
+        if os.geteuid() == 0:
+            os.setgroups([])
+            os.setresgid(65534, 65534, 65534)
+            os.setresuid(65534, 65534, 65534)
+        os.write(writing, answer())
+    except BaseException:  # a forked test must not become a second pytest
+        os._exit(1)
+    os._exit(0)
+
+
+def test_a_process_without_rights_is_refused_a_node_by_the_kernel(anybodys: Path) -> None:
+    found = msgspec.json.decode(without_rights(lambda: msgspec.json.encode(probe(anybodys))), type=Facts)
+    assert found.uid != 0
+    assert found.capabilities == 0
+    for answer in (found.namespaces, found.mounts, found.pod_network):
+        assert not answer.works
+        assert "unshare" in answer.cause
+    assert not any(each.writable for each in found.sysctls.values())
+    choice = choose(found)
+    assert choice.level == "control-plane"
+    assert {"namespaces", "mounts", "pod_network"} <= {lack.fact for lack in choice.lacks}
+    assert list(anybodys.iterdir()) == []
+
+
+def hang(_: Path) -> None:
+    time.sleep(1000)
+
+
+def break_down(_: Path) -> None:
+    raise RuntimeError("a defect")
+
+
+def be_killed(_: Path) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def refuse(_: Path) -> None:
+    raise PermissionError(1, "Operation not permitted")
+
+
+@pytest.mark.parametrize(
+    ("function", "cause"),
+    [
+        (hang, "no answer within"),
+        (break_down, "the probe failed: RuntimeError('a defect')"),
+        (be_killed, "the probe's process was killed"),
+        (refuse, "Operation not permitted"),
+    ],
+)
+def test_a_probe_that_fails_is_an_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: Callable[[Path], None], cause: str
+) -> None:
+    monkeypatch.setitem(probing.ANSWERS, "mounts", function)
+    before = outside()
+    found = probe(tmp_path)
+    assert not found.mounts.works
+    assert cause in found.mounts.cause
+    assert outside() == before
+    assert list(tmp_path.iterdir()) == []
+    assert "mounts" in {lack.fact for lack in choose(found).lacks}
+
+
+def test_remains_of_killed_probes_are_removed_and_those_of_living_ones_kept(tmp_path: Path) -> None:
+    with subprocess.Popen(["/bin/true"]) as dead:
+        dead.wait()
+    for pid in (dead.pid, os.getpid()):
+        (tmp_path / f"probe-{pid}" / "namespaces").mkdir(parents=True)
+    (tmp_path / "clusters").mkdir()
+    probing.clear_remains(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clusters", f"probe-{os.getpid()}"]
