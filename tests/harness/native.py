@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import os
 import shlex
 import shutil
@@ -26,6 +27,9 @@ from tests.harness.environment import INIT, Environment, as_user, exit_status, v
 from tests.harness.hierarchies import Hierarchy, hierarchies
 from tests.harness.rootfs import copy_tree, sandbox_tree
 from tests.harness.settings import MachineSettings
+
+DIRECTORY = BUILD / "native"
+PREFIX = "kins-native-"
 
 NAMESPACES = ("mount", "net", "ipc", "uts", "cgroup", "pid")
 
@@ -65,11 +69,10 @@ class Native(Environment):
         self.tree = tree
         self.root = root
         self.binds = dict(binds or {})
-        directory = BUILD / "native"
-        directory.mkdir(parents=True, exist_ok=True)
-        self.state = Path(tempfile.mkdtemp(prefix="kins-native-", dir=directory))
+        DIRECTORY.mkdir(parents=True, exist_ok=True)
+        self.state, self._lock = new_state()
         self.groups: list[Hierarchy] = []
-        self.settings = MachineSettings(directory / "settings.json")
+        self.settings = MachineSettings(DIRECTORY / "settings.json")
         self.process: subprocess.Popen[str] | None = None
         self.first_process = 0
 
@@ -163,6 +166,7 @@ class Native(Environment):
             group.remove(time.monotonic() + 30)
         self.settings.release()
         shutil.rmtree(self.state)
+        os.close(self._lock)
 
     def command(
         self, arguments: Sequence[str], *, user: int = 0, variables: Mapping[str, str] | None = None
@@ -175,6 +179,42 @@ class Native(Environment):
     def joined(self, command: Sequence[str]) -> list[str]:
         """A command line that first moves itself into this environment's control groups."""
         return ["sh", "-euc", JOIN, "sh", *(str(group.directory) for group in self.groups), "--", *command]
+
+
+def new_state() -> tuple[Path, int]:
+    """A new directory for one environment, locked for as long as the returned descriptor is open."""
+    parent = os.open(DIRECTORY, os.O_RDONLY)
+    try:
+        fcntl.flock(parent, fcntl.LOCK_EX)
+        remove_abandoned()
+        state = Path(tempfile.mkdtemp(prefix=PREFIX, dir=DIRECTORY))
+        return state, locked(state)
+    finally:
+        os.close(parent)
+
+
+def remove_abandoned() -> None:
+    """Remove what environments have left whose test process was killed; their processes ended with it."""
+    for state in DIRECTORY.glob(f"{PREFIX}*"):
+        try:
+            lock = locked(state)
+        except (BlockingIOError, FileNotFoundError):
+            continue
+        for hierarchy in hierarchies():
+            hierarchy.branch(state.name).remove(time.monotonic() + 30)
+        shutil.rmtree(state)
+        os.close(lock)
+
+
+def locked(directory: Path) -> int:
+    """The descriptor of a directory that nobody else has locked. Raises BlockingIOError if somebody has."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def assignments(variables: Mapping[str, str]) -> list[str]:

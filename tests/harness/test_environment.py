@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from tests.harness import inside
 from tests.harness.environment import CommandFailed, Environment
 from tests.harness.gvisor import Sandbox
 from tests.harness.hierarchies import hierarchies
-from tests.harness.native import Native
+from tests.harness.native import Native, new_state
 from tests.harness.rootfs import USER_ID, sandbox_tree
 
 KINDS = [pytest.param(Native, marks=pytest.mark.native), pytest.param(Sandbox, marks=pytest.mark.sandbox)]
@@ -152,3 +153,18 @@ def test_nothing_is_left_on_the_machine(kind: type[Native] | type[Sandbox]) -> N
     assert not [line for line in inside.mounts() if name in line]
     assert not [line for line in inside.processes() if name in line]
     assert not [group for group in hierarchies() if group.branch(name).directory.exists()]
+
+
+@pytest.mark.native
+def test_what_a_killed_test_left_is_removed() -> None:
+    abandoned, lock = new_state()
+    groups = [hierarchy.branch(abandoned.name) for hierarchy in hierarchies()]
+    for group in groups:
+        group.make()
+    os.close(lock)
+    state, lock = new_state()
+    assert not abandoned.exists()
+    assert not [group for group in groups if group.directory.exists()]
+    assert state.exists()
+    state.rmdir()
+    os.close(lock)
