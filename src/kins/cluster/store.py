@@ -118,13 +118,15 @@ def save(path: Path, value: msgspec.Struct) -> None:
 
 
 def load(path: Path, kind: type[Data]) -> Data | None:
-    """Read what `save` wrote; None when there is no such file. Raises KinsError when it is damaged."""
+    """Read what `save` wrote into a cluster's directory; None when there is no such file. Raises KinsError
+    `state-damaged`."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:
         return None
-    except msgspec.DecodeError as error:
-        raise KinsError(f"{path} is damaged: {error}", code="state-damaged", hint="kins down --all") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        hint = f"kins down {path.parent.name}"
+        raise KinsError(f"{path} is damaged: {error}", code="state-damaged", hint=hint) from error
 
 
 def record(files: Layout) -> Record | None:
@@ -134,7 +136,12 @@ def record(files: Layout) -> Record | None:
 
 def supervisor(files: Layout) -> SupervisorRecord | None:
     """The living supervisor, or None."""
-    found = load(files.supervisor, SupervisorRecord)
+    try:
+        found = load(files.supervisor, SupervisorRecord)
+    except KinsError:
+        # `save` replaces it whole: only a crash of the machine damages it, which no supervisor outlives. `kins down`
+        # must clean up after that too.
+        return None
     return found if found is not None and found.is_alive() else None
 
 
