@@ -1,0 +1,50 @@
+"""What all benchmarks can be told."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from statistics import median
+from typing import Any
+
+from benchmarks import machine
+from benchmarks.places import PLACES
+
+
+def parser(program: str, description: str | None, *, runs: int) -> argparse.ArgumentParser:
+    """A parser with the common options."""
+    found = argparse.ArgumentParser(prog=program, description=description)
+    found.add_argument(
+        "--environment", choices=(*PLACES, "both"), default="both", help="where to measure (default: %(default)s)"
+    )
+    found.add_argument(
+        "--runs", type=int, default=runs, help="how often, each in a new environment (default: %(default)s)"
+    )
+    found.add_argument("--source", action="store_true", help="the source tree instead of the wheel in dist/")
+    found.add_argument(
+        "--patience",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="before each run, wait this long for other work on the machine to end (default: do not wait)",
+    )
+    found.add_argument("--output", choices=("text", "json"), default="text")
+    return found
+
+
+def places(choice: str) -> tuple[str, ...]:
+    """The places that `--environment` names."""
+    return PLACES if choice == "both" else (choice,)
+
+
+def show(chosen: argparse.Namespace, origin: str, runs: list[dict[str, Any]], text: str) -> None:
+    """Print the results as they were asked for, with where they come from."""
+    if chosen.output == "json":
+        json.dump({"machine": machine.description(), "installed-from": origin, "runs": runs}, sys.stdout, indent=2)
+        sys.stdout.write("\n")
+        return
+    shares = [run["busy"] for run in runs]
+    print(f"{machine.description()}; kins from the {origin}; {chosen.runs} runs of each")
+    print(f"other work right before a run: {median(shares):.0%} of the CPUs' time, at most {max(shares):.0%}\n")
+    print(text)
