@@ -9,8 +9,13 @@ import click
 
 @click.command(
     "kubectl",
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-    add_help_option=False,
+    # Help is our own as the first word only: what follows a word is kubectl's (`kins kubectl get --help`), and -h too,
+    # which -nhello would be taken for.
+    context_settings={
+        "ignore_unknown_options": True,
+        "allow_interspersed_args": False,
+        "help_option_names": ["--help"],
+    },
     options_metavar="",
     epilog="""\b
 Examples:
@@ -20,7 +25,7 @@ Examples:
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[NAME --] ARGS...")
 def command(arguments: tuple[str, ...]) -> None:
-    """Run kubectl with ARGS against the cluster NAME (default: "default")."""
+    """Run kubectl with ARGS against the cluster NAME (default: "default"). kubectl's own help: kins kubectl help."""
     from kins import Cluster
 
     name = "default"

@@ -63,7 +63,8 @@ def cli() -> None:
 def main() -> None:
     """Run the command and turn errors into one clear message and an exit code."""
     try:
-        cli.main(standalone_mode=False)
+        # By its name, however it was started: usage lines, completion and the JSON envelope's `command` build on it.
+        cli.main(prog_name="kins", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

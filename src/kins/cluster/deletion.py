@@ -34,7 +34,6 @@ def delete(name: str) -> Deleted:
     files = store.existing(name)
     with store.exclusive(name):
         changed = remove(files)
-    store.forget(files)
     return Deleted(name=name, kubeconfigs=tuple(str(path) for path in changed))
 
 

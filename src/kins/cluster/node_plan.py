@@ -100,9 +100,10 @@ def _control_groups(record: Record, facts: Facts) -> list[AnyStep]:
     if layout == "v2":
         return [MakeControlGroup(path=f"{facts.control_groups_v2}/{name}", because="control_groups_v2")]
     if layout == "v1":
-        return [
-            MakeControlGroup(path=f"{place}/{name}", because="control_groups_v1") for place in facts.control_groups_v1
-        ]
+        # runc makes groups in a version 2 hierarchy beside them too, if there is one.
+        unified = [facts.control_groups_v2] if facts.control_groups_v2 is not None else []
+        places = [*facts.control_groups_v1, *unified]
+        return [MakeControlGroup(path=f"{place}/{name}", because="control_groups_v1") for place in places]
     because = "control_groups_v1_mountable"
     steps: list[AnyStep] = [MountFileSystem(target=CONTROL_GROUPS, kind="tmpfs", options="mode=0755", because=because)]
     for controller in facts.control_groups_v1_mountable:
@@ -110,7 +111,7 @@ def _control_groups(record: Record, facts: Facts) -> list[AnyStep]:
         steps += [
             MakeDirectory(path=place, because=because),
             MountFileSystem(target=place, kind="cgroup", source="cgroup", options=controller, because=because),
-            MakeControlGroup(path=f"{place}/{name}", because=because),
+            MakeControlGroup(path=f"{place}/{name}", controllers=controller, because=because),
         ]
     return steps
 
@@ -121,7 +122,7 @@ def _directories(files: Layout, record: Record, facts: Facts) -> list[AnyStep]:
     containerd's own two are private mounts: in shared ones its temporary mounts cannot be unmounted in gVisor
     ("failed to unmount target …/tmpmounts").
     """
-    targets = (kubelet.ROOT, "/var/log/pods", "/var/log/containers", "/var/lib/cni", STATE)
+    targets = (kubelet.ROOT, "/var/log/pods", "/var/log/containers", "/var/lib/cni", "/run/mount", STATE)
     steps: list[AnyStep] = [MakeDirectory(path=target, because="kubelet and containerd") for target in targets]
     steps += [
         BindMount(source=str(files.kubelet_root), target=kubelet.ROOT, because="kubelet"),
@@ -129,6 +130,7 @@ def _directories(files: Layout, record: Record, facts: Facts) -> list[AnyStep]:
         BindMount(source=str(files.pod_logs), target="/var/log/pods", because="kubelet"),
         MountFileSystem(target="/var/log/containers", kind="tmpfs", because="kubelet"),
         MountFileSystem(target="/var/lib/cni", kind="tmpfs", because="containerd"),
+        MountFileSystem(target="/run/mount", kind="tmpfs", because="programs (mount keeps its own table there)"),
         MountFileSystem(target=STATE, kind="tmpfs", options="mode=0711", private=True, because="containerd"),
     ]
     root = str(files.containerd_root)

@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import msgspec
 
@@ -86,10 +86,8 @@ def names() -> list[str]:
 @contextlib.contextmanager
 def exclusive(name: str) -> Iterator[None]:
     """Hold the right to change the cluster. Raises KinsError `cluster-busy` when another command holds it."""
-    directory = clusters_directory()
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = directory / f"{name}.lock"
-    with open(path, "ab") as lock:
+    path = clusters_directory() / f"{name}.lock"
+    with _opened(path) as lock:
         if not _locked(lock.fileno(), path):
             raise KinsError(
                 f"another kins command is working on cluster {name!r}", code="cluster-busy", hint=f"kins status {name}"
@@ -98,6 +96,40 @@ def exclusive(name: str) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)
+            _remove_home()
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """The lock file, made if need be. The directory may go, with the last cluster in it, before we are in there."""
+    while True:
+        _make_home()
+        with contextlib.suppress(FileNotFoundError):
+            return open(path, "ab")
+
+
+def _make_home() -> None:
+    """Make the directory of the clusters, if need be; a note tells which directories above were made for it."""
+    directory = clusters_directory()
+    missing = [str(place) for place in (*home().parents, home()) if not place.exists()]
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if missing:
+        # Deepest first, as they will be removed.
+        _note().write_bytes(msgspec.json.encode(sorted(missing, key=len, reverse=True)))
+
+
+def _note() -> Path:
+    return home() / "made-directories.json"
+
+
+def _remove_home() -> None:
+    """Remove what `_make_home` made, as far as it is empty."""
+    with contextlib.suppress(OSError):
+        clusters_directory().rmdir()
+        made = load(_note(), list[str]) or []
+        if set(os.listdir(home())) <= {_note().name}:
+            _note().unlink(missing_ok=True)
+            for directory in made:
+                os.rmdir(directory)
 
 
 def _locked(descriptor: int, path: Path) -> bool:
@@ -146,10 +178,7 @@ def supervisor(files: Layout) -> SupervisorRecord | None:
 
 
 def forget(files: Layout) -> None:
-    """Remove everything that the cluster has on disk, and the home when nothing else is in it."""
+    """Remove everything that the cluster has on disk."""
     if files.directory.exists():
         shutil.rmtree(files.directory)
     clear_remains(home())
-    with contextlib.suppress(OSError):
-        clusters_directory().rmdir()
-        home().rmdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -83,6 +84,8 @@ def remove(name: str, environment: Mapping[str, str] = os.environ) -> list[Path]
         if holder is not None and found.documents[holder]["current-context"] == name:
             found.change(holder)["current-context"] = ""
         found.write()
+    for path in found.changed:
+        _remove_empty_directory(path.parent)
     return found.changed
 
 
@@ -103,6 +106,13 @@ def _put(content: Document, section: str, item: dict[str, Any]) -> None:
             existing[kind] = (existing.get(kind) or {}) | item[kind]
             return
     items.append(item)
+
+
+def _remove_empty_directory(directory: Path) -> None:
+    """kubectl's own directory, which was made for the file; any other is its user's."""
+    if directory.name == ".kube":
+        with contextlib.suppress(OSError):
+            directory.rmdir()
 
 
 def _is_empty(content: Document) -> bool:

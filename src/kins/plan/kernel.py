@@ -12,7 +12,7 @@ from typing import Self
 import msgspec
 
 from kins.plan.step import Step
-from kins.sys import netlink
+from kins.sys import mounts, namespaces, netlink
 
 
 class SetSysctl(Step, frozen=True, kw_only=True):
@@ -43,9 +43,14 @@ class SetSysctl(Step, frozen=True, kw_only=True):
 
 
 class MakeControlGroup(Step, frozen=True, kw_only=True):
-    """A control group directory (cgroups(7)); undoing ends what still runs in it and removes its children as well."""
+    """A control group directory (cgroups(7)); undoing ends what still runs in it and removes its children as well.
+
+    `controllers` are those of a version 1 hierarchy that is mounted in the node's namespace alone. Its groups outlive
+    the mount, so undoing mounts it again for a moment.
+    """
 
     path: str
+    controllers: str = ""
 
     def describe(self) -> str:
         return f"mkdir -p {shlex.quote(self.path)}"
@@ -54,8 +59,21 @@ class MakeControlGroup(Step, frozen=True, kw_only=True):
         Path(self.path).mkdir(exist_ok=True)
 
     def undo(self) -> None:
-        for directory, _, _ in os.walk(self.path, topdown=False):
-            _remove_group(Path(directory))
+        if self.controllers:
+            namespaces.run_with_private_mounts(self._undo_unseen)
+        else:
+            _remove_groups(Path(self.path))
+
+    def _undo_unseen(self) -> None:
+        group = Path(self.path)
+        hierarchy = str(group.parent.parent)
+        mounts.mount("cgroup", hierarchy, "cgroup", 0, self.controllers)
+        _remove_groups(Path(hierarchy, group.name))
+
+
+def _remove_groups(top: Path) -> None:
+    for directory, _, _ in os.walk(top, topdown=False):
+        _remove_group(Path(directory))
 
 
 def _remove_group(group: Path) -> None:

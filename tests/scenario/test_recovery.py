@@ -1,0 +1,151 @@
+"""What dies comes back by itself or with the next `kins up`, and `kins down` leaves nothing of it."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.harness.environment import Environment
+from tests.harness.images import SHELL
+from tests.harness.snapshot import Snapshot
+from tests.scenario.cluster import PATIENCE, Cluster
+from tests.scenario.environments import ENVIRONMENTS, fresh
+from tests.scenario.manifests import pod
+
+COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "containerd", "kubelet")
+
+
+@pytest.fixture(scope="module", params=ENVIRONMENTS)
+def environment(request: pytest.FixtureRequest) -> Iterator[Environment]:
+    """An environment of this module's own: its clusters are killed."""
+    with fresh(request.param) as started:
+        yield started
+
+
+@pytest.fixture
+def before(environment: Environment) -> Iterator[Snapshot]:
+    """What the environment looked like before the test, and looks like again after it and `kins down`."""
+    seen = environment.snapshot()
+    yield seen
+    environment.kins("down", timeout=PATIENCE)
+    assert environment.changes_since(seen) == ""
+
+
+def up(environment: Environment, *arguments: str) -> dict[str, Any]:
+    """`kins up`, which must succeed at the level of a node."""
+    result: dict[str, Any] = environment.kins_json("up", *arguments, timeout=PATIENCE + 10)
+    assert result["level"] == "node", result
+    return result
+
+
+def status(environment: Environment) -> dict[str, Any]:
+    """`kins status`, also of a cluster that is not well."""
+    answer = environment.kins("status", "--output", "json", check=False)
+    found: dict[str, Any] = json.loads(answer.stdout)["result"]
+    return found
+
+
+def component(environment: Environment, name: str) -> dict[str, Any]:
+    """What `kins status` says of a component."""
+    return next(each for each in status(environment)["components"] if each["name"] == name)
+
+
+def kill(environment: Environment, pid: int) -> None:
+    """SIGKILL, as the kernel sends it when memory runs out."""
+    environment.run(["kill", "-KILL", str(pid)])
+
+
+def supervisor(environment: Environment) -> int:
+    """The supervisor's pid, of which users need to know nothing."""
+    record = environment.output("cat", "/root/.local/share/kins/clusters/default/supervisor.json")
+    return int(json.loads(record)["pid"])
+
+
+def run_pod(environment: Environment, name: str, *, created: bool = False) -> None:
+    """A pod runs, as only a cluster can show whose every component works."""
+    cluster = Cluster(environment, "default")
+    if not created:
+        cluster.apply(pod(name))
+    cluster.wait(f"pod/{name}", "condition=Ready")
+
+
+def test_each_component_comes_back(environment: Environment, before: Snapshot) -> None:
+    """Killed one after another; after each, a new pod runs."""
+    up(environment)
+    environment.kins("image", "load", f"/images/{SHELL.archive.name}", timeout=PATIENCE)
+    for name in COMPONENTS:
+        kill(environment, component(environment, name)["pid"])
+        deadline = time.monotonic() + PATIENCE
+        while (found := component(environment, name))["restarts"] == 0 or found["state"] != "ready":
+            assert time.monotonic() < deadline, found
+        assert found["last_exit"] == "signal SIGKILL"
+        run_pod(environment, f"after-{name}")
+
+
+def test_a_killed_supervisor(environment: Environment, before: Snapshot) -> None:
+    """Takes everything with it; `kins up` brings the same cluster back: objects, images, pods, address."""
+    first = up(environment)
+    environment.kins("image", "load", f"/images/{SHELL.archive.name}", timeout=PATIENCE)
+    run_pod(environment, "kept")
+    kill(environment, supervisor(environment))
+    assert (
+        environment.changes_since(
+            before,
+            ignoring=[
+                "files: /root/*",
+                "links: kins0*",
+                "addresses: *kins0*",
+                "routes: *kins0*",
+                "control groups: *kins-default*",
+                "sysctls: net/ipv4/ip_forward*",
+            ],
+        )
+        == ""
+    )
+    assert status(environment)["state"] == "crashed"
+    second = up(environment)
+    assert (second["outcome"], second["server"]) == ("recovered", first["server"])
+    run_pod(environment, "kept", created=True)
+    run_pod(environment, "new")
+
+
+def test_down_after_a_killed_supervisor(environment: Environment, before: Snapshot) -> None:
+    """Cleans up without its help."""
+    up(environment)
+    kill(environment, supervisor(environment))
+
+
+@pytest.mark.parametrize("attempt", range(3))
+@pytest.mark.parametrize("then", ["up", "down"])
+def test_a_killed_up(environment: Environment, before: Snapshot, attempt: int, then: str) -> None:
+    """Killed at a random moment: the next `up` goes on or starts anew, and `down` cleans what there is."""
+    moment = random.uniform(0.05, 4.0)
+    with environment.spawn(["kins", "up"]) as command:
+        time.sleep(moment)  # the moment is what is tested
+        kill_if_there(environment, command.pid)
+    if then == "up":
+        result = up(environment)
+        print(f"killed after {moment:.2f} s: {result['outcome']}")
+        Cluster(environment, "default").wait("serviceaccount/default", "create")
+    else:
+        print(f"killed after {moment:.2f} s")
+
+
+def test_an_interrupted_up(environment: Environment) -> None:
+    """Ctrl-C undoes what was begun, by itself."""
+    seen = environment.snapshot()
+    with environment.spawn(["kins", "up"]) as command:
+        command.line_with("prepared")
+        environment.run(["kill", "-INT", str(command.pid)])
+        code, said = command.finish(PATIENCE)
+    assert code == 130, said
+    assert environment.changes_since(seen) == ""
+
+
+def kill_if_there(environment: Environment, pid: int) -> None:
+    """It may have come to its end before."""
+    environment.run(["kill", "-KILL", str(pid)], check=False)
