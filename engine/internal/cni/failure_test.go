@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -18,17 +19,20 @@ func TestRefusedAddLeavesNothing(t *testing.T) {
 	cases := map[string]struct {
 		prepare func(*machine, *pod)
 		code    uint
+		says    string
 	}{
 		"the pod has a link of that name": {
 			func(m *machine, pod *pod) {
 				m.inside(pod, func() error { return netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attributes("eth0")}) })
 			},
 			types.ErrInternal,
+			"the pod has a link eth0 already",
 		},
 		// This fails at the last step in the pod.
 		"the pod has a default route": {
 			func(m *machine, pod *pod) { m.inside(pod, addOtherDefaultRoute) },
 			types.ErrInternal,
+			"cannot set up eth0 in the pod: default route by 10.42.0.1",
 		},
 		"no address is free": {
 			func(m *machine, pod *pod) {
@@ -38,12 +42,14 @@ func TestRefusedAddLeavesNothing(t *testing.T) {
 				}
 			},
 			types.ErrInternal,
+			"no address for eth0 of first",
 		},
 		"the links on the node exist": {
 			func(m *machine, pod *pod) {
 				m.inside(m.node, func() error { return createPair(pod.attachment) })
 			},
 			types.ErrInternal,
+			"cannot make the links of eth0 of first",
 		},
 		"it was added before": {
 			func(m *machine, pod *pod) {
@@ -51,6 +57,7 @@ func TestRefusedAddLeavesNothing(t *testing.T) {
 				m.inside(pod, func() error { return renameLink("eth0", "eth1") })
 			},
 			types.ErrInternal,
+			"eth0 of first has the address 10.42.0.2 already",
 		},
 		"the last address cannot be noted": {
 			func(m *machine, pod *pod) {
@@ -63,6 +70,7 @@ func TestRefusedAddLeavesNothing(t *testing.T) {
 				}
 			},
 			types.ErrInternal,
+			"no address for eth0 of first",
 		},
 		"the addresses cannot be kept": {
 			func(m *machine, pod *pod) {
@@ -71,18 +79,22 @@ func TestRefusedAddLeavesNothing(t *testing.T) {
 				}
 			},
 			types.ErrIOFailure,
+			"cannot open the addresses in dataDir",
 		},
 		"the namespace does not exist": {
 			func(m *machine, pod *pod) { pod.path = "/proc/self/fd/not-there" },
 			types.ErrInvalidNetNS,
+			"cannot open the network namespace CNI_NETNS",
 		},
 		"the namespace is a file": {
 			func(m *machine, pod *pod) { pod.path = "/etc/passwd" },
 			types.ErrInvalidNetNS,
+			"cannot open the network namespace CNI_NETNS",
 		},
 		"the namespace is the node's": {
 			func(m *machine, pod *pod) { pod.path = "/proc/self/ns/net" },
 			types.ErrInvalidNetNS,
+			"CNI_NETNS is the network namespace of the node",
 		},
 	}
 	for name, one := range cases {
@@ -92,8 +104,7 @@ func TestRefusedAddLeavesNothing(t *testing.T) {
 			one.prepare(m, pod)
 			before := m.state(pod)
 			failure := m.refused("ADD", pod)
-			t.Log(failure)
-			if failure.Code != one.code {
+			if failure.Code != one.code || !strings.HasPrefix(failure.Msg, one.says) {
 				t.Errorf("code %d: %v", failure.Code, failure)
 			}
 			after := m.state(pod)
