@@ -4,9 +4,15 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/containernetworking/plugins/plugins/ipam/host-local/backend/disk"
 	"github.com/vishvananda/netlink"
 )
 
@@ -220,6 +226,61 @@ func TestConcurrentAddsAndDels(t *testing.T) {
 	if !maps.Equal(after, before) || len(m.taken()) > 0 {
 		t.Errorf("links %v, addresses %v", after, m.taken())
 	}
+}
+
+// Without the lock one process could take another's address, not written yet, for one that nobody has.
+func TestCommandsWaitForTheLock(t *testing.T) {
+	m := newMachine(t)
+	first, second := m.pod("first"), m.pod("second")
+	m.add(first)
+	lock, err := disk.NewFileLock(filepath.Join(m.data, "kins"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	for _, command := range []*exec.Cmd{m.command("ADD", second), m.command("DEL", first)} {
+		before := m.taken()
+		if err := lock.Lock(); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.start(command); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- command.Wait() }()
+		m.waitsForLock(command.Process.Pid, ended)
+		if during := m.taken(); !maps.Equal(during, before) {
+			t.Errorf("addresses before: %v, under the lock: %v", before, during)
+		}
+		if err := lock.Unlock(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// waitsForLock returns when the kernel lists the process among those that wait: "1: -> FLOCK ADVISORY WRITE PID ..." in
+// proc_locks(5).
+func (m *machine) waitsForLock(pid int, ended chan error) {
+	m.Helper()
+	waiting := regexp.MustCompile(fmt.Sprintf(`(?m)^\d+: -> FLOCK .* %d `, pid))
+	for started := time.Now(); time.Since(started) < waitLimit; {
+		locks, err := os.ReadFile("/proc/locks")
+		if err != nil {
+			m.Fatal(err)
+		}
+		if waiting.Match(locks) {
+			return
+		}
+		select {
+		case err := <-ended:
+			m.Fatalf("it did not wait for the lock; %v", err)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	m.Fatal("it neither ended nor waited for the lock")
 }
 
 // together runs an action once for each number, all at the same time.

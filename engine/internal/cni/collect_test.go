@@ -1,6 +1,7 @@
 package cni
 
 import (
+	"errors"
 	"maps"
 	"os"
 	"testing"
@@ -21,18 +22,9 @@ func TestCollectKeepsTheValidAndFreesTheRest(t *testing.T) {
 	m := newCollecting(t)
 	kept, lost, halfMade := m.pod("kept"), m.pod("lost"), m.pod("half-made")
 	address := address(m.add(kept))
-	// A port of the bridge that somebody else made.
 	m.inside(m.node, func() error {
-		foreign := netlink.NewVeth(attributes("veth-of-node"))
-		foreign.PeerName = "other-end"
-		if err := netlink.LinkAdd(foreign); err != nil {
-			return err
-		}
-		bridge, err := link("kins0")
-		if err != nil {
-			return err
-		}
-		return netlink.LinkSetMaster(foreign, bridge)
+		// A port of the bridge that somebody else made, and a pod of another network.
+		return errors.Join(addPort("veth-of-node", "kins0"), addPort("kins0123456789a", "other"))
 	})
 	before := m.state(kept)
 	m.add(lost)
@@ -51,6 +43,20 @@ func TestCollectKeepsTheValidAndFreesTheRest(t *testing.T) {
 	m.connects(m.node, kept, address)
 	m.must("GC", nil)
 	m.same("after a second GC", m.state(kept), before)
+}
+
+// addPort makes a pair of links, one of them a port of a bridge, which is made too where it is missing.
+func addPort(name, master string) error {
+	bridge, err := ensureBridge(master)
+	if err != nil {
+		return err
+	}
+	pair := netlink.NewVeth(attributes(name))
+	pair.PeerName = "of-" + master
+	if err := netlink.LinkAdd(pair); err != nil {
+		return err
+	}
+	return netlink.LinkSetMaster(pair, bridge)
 }
 
 // The store is gone, and the links with it are not.

@@ -22,8 +22,8 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// dialLimit ends a test that would otherwise wait for ever; it is no measure.
-const dialLimit = 20 * time.Second
+// waitLimit ends a test that would otherwise wait for ever; it is no measure.
+const waitLimit = 20 * time.Second
 
 // TestMain makes the test's own program the plugin, when it is called as one: each command of a test is a process of
 // its own, as with a runtime.
@@ -263,12 +263,12 @@ func (m *machine) connects(from, to ns.NetNS, address string) {
 	defer listener.Close()
 	go echo(listener)
 	m.inside(from, func() error {
-		connection, err := net.DialTimeout("tcp4", listener.Addr().String(), dialLimit)
+		connection, err := net.DialTimeout("tcp4", listener.Addr().String(), waitLimit)
 		if err != nil {
 			return err
 		}
 		defer connection.Close()
-		connection.SetDeadline(time.Now().Add(dialLimit))
+		connection.SetDeadline(time.Now().Add(waitLimit))
 		if _, err := connection.Write([]byte("ping")); err != nil {
 			return err
 		}
