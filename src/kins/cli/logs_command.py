@@ -36,23 +36,24 @@ Examples:
 def command(component: str | None, follow: bool, lines: int, name: str) -> None:
     """Show the log of COMPONENT, or of all of them."""
     from kins import Cluster
-    from kins.supervise.logs import tail
+    from kins.supervise.logs import size, tail
 
     logs = Cluster(name).logs()
     if component is not None and component not in logs:
         raise UsageError(f"no log of {component!r}", code="unknown-component", hint=f"one of: {', '.join(logs)}")
     chosen = {component: logs[component]} if component is not None else logs
+    # What is written while we print must come afterwards: once, and not never.
+    positions = {each: size(log) for each, log in chosen.items()}
     for each, log in chosen.items():
-        for line in tail(log, lines):
+        for line in tail(log, lines, positions[each]):
             click.echo(line if component else f"{each}: {line}")
     if follow:
-        _follow(chosen, named=component is None)
+        _follow(chosen, positions, named=component is None)
 
 
-def _follow(logs: dict[str, Path], *, named: bool) -> None:
+def _follow(logs: dict[str, Path], positions: dict[str, int], *, named: bool) -> None:
     from kins.supervise.logs import read_new
 
-    positions = {name: log.stat().st_size for name, log in logs.items()}
     while any(log.exists() for log in logs.values()):
         for name, log in logs.items():
             for chunk, position in read_new(log, positions[name]):

@@ -51,13 +51,21 @@ def _rotate(log: Path) -> None:
         os.truncate(log, 0)
 
 
-def tail(log: Path, lines: int) -> list[str]:
-    """The last lines of a log; reads at most 64 KiB of its end."""
+def size(log: Path) -> int:
+    """How many bytes a log has now; 0 when it is not there."""
+    try:
+        return log.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def tail(log: Path, lines: int, end: int | None = None) -> list[str]:
+    """The last lines of a log, or of what is before byte `end`; reads at most 64 KiB."""
     try:
         with open(log, "rb") as content:
-            content.seek(0, os.SEEK_END)
-            content.seek(max(0, content.tell() - 65536))
-            return content.read().decode(errors="replace").splitlines()[-lines:]
+            end = content.seek(0, os.SEEK_END) if end is None else end
+            start = content.seek(max(0, end - 65536))
+            return content.read(end - start).decode(errors="replace").splitlines()[-lines:]
     except FileNotFoundError:
         return []
 
@@ -65,13 +73,13 @@ def tail(log: Path, lines: int) -> list[str]:
 def read_new(log: Path, position: int) -> Iterator[tuple[bytes, int]]:
     """What was written after byte `position`, in chunks with the position behind each; starts over after a
     truncation."""
-    size = log.stat().st_size if log.exists() else 0
-    if size < position:
-        position = 0
-    if size == position:
+    try:
+        with open(log, "rb") as content:
+            if content.seek(0, os.SEEK_END) < position:
+                position = 0
+            content.seek(position)
+            while chunk := content.read(65536):
+                position += len(chunk)
+                yield chunk, position
+    except FileNotFoundError:
         return
-    with open(log, "rb") as content:
-        content.seek(position)
-        while chunk := content.read(65536):
-            position += len(chunk)
-            yield chunk, position
