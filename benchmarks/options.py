@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks import machine
 from benchmarks.places import PLACES
@@ -38,13 +38,30 @@ def places(choice: str) -> tuple[str, ...]:
     return PLACES if choice == "both" else (choice,)
 
 
-def show(chosen: argparse.Namespace, origin: str, runs: list[dict[str, Any]], text: str) -> None:
-    """Print the results as they were asked for, with where they come from."""
-    if chosen.output == "json":
-        json.dump({"machine": machine.description(), "installed-from": origin, "runs": runs}, sys.stdout, indent=2)
-        sys.stdout.write("\n")
-        return
-    shares = [run["busy"] for run in runs]
-    print(f"{machine.description()}; kins from the {origin}; {chosen.runs} runs of each")
-    print(f"other work right before a run: {median(shares):.0%} of the CPUs' time, at most {max(shares):.0%}\n")
-    print(text)
+class Outcome(NamedTuple):
+    """All that a program has measured, and what of it failed."""
+
+    chosen: argparse.Namespace
+    origin: str
+    runs: list[dict[str, Any]]
+    failures: list[str]
+
+    def show(self, text: str) -> int:
+        """Print the results as they were asked for, with where they come from; returns the exit status."""
+        if self.chosen.output == "json":
+            described = {"machine": machine.description(), "installed-from": self.origin}
+            json.dump({**described, "runs": self.runs, "failures": self.failures}, sys.stdout, indent=2)
+            sys.stdout.write("\n")
+        else:
+            print(f"{self._introduction()}\n\n{text}")
+        return 1 if self.failures else 0
+
+    def _introduction(self) -> str:
+        shares = [run["busy"] for run in self.runs] or [0.0]
+        lines = [
+            f"{machine.description()}; kins from the {self.origin}; {self.chosen.runs} runs of each",
+            f"other work right before a run: {median(shares):.0%} of the CPUs' time, at most {max(shares):.0%}",
+        ]
+        if self.failures:
+            lines.append(f"{len(self.failures)} failed, and are in no table")
+        return "\n".join(lines)

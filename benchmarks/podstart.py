@@ -8,7 +8,10 @@ from __future__ import annotations
 import statistics
 import sys
 from collections.abc import Sequence
+from itertools import product
 from typing import Any, NamedTuple
+
+from tests.harness.environment import CommandFailed
 
 from benchmarks import machine, options, places, report
 
@@ -65,21 +68,26 @@ def spread(title: str, values: Sequence[float]) -> list[str]:
     return [title, str(len(values)), *map(report.shown, figures)]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure and print."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; 1 when a run failed."""
     parser = options.parser("benchmarks/podstart", __doc__, runs=1)
     parser.add_argument("--pods", type=int, default=20, help="pods one after another (default: %(default)s)")
     parser.add_argument("--at-once", type=int, default=10, help="pods at once, after those (default: %(default)s)")
     chosen = parser.parse_args(arguments)
     installation = places.from_source() if chosen.source else places.from_wheel()
     where = options.places(chosen.environment)
-    runs = []
-    for number in range(chosen.runs):
-        for place in where:
+    runs, failures = [], []
+    for number, place in product(range(chosen.runs), where):
+        try:
             runs.append(measure(installation, place, chosen))
-            print(f"run {number + 1}: {place}: {runs[-1].found}", file=sys.stderr, flush=True)
-    options.show(chosen, installation.origin, [run._asdict() for run in runs], text(runs, where))
+            told = str(runs[-1].found)
+        except CommandFailed as error:
+            failures.append(str(error))
+            told = f"failed: {error}"
+        print(f"run {number + 1}: {place}: {told}", file=sys.stderr, flush=True)
+    outcome = options.Outcome(chosen, installation.origin, [run._asdict() for run in runs], failures)
+    return outcome.show(text(runs, where))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

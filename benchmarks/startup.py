@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.harness import BUILD
+from tests.harness.environment import CommandFailed
 
 from benchmarks import machine, options, places, report
 
@@ -130,7 +132,7 @@ def starts(results: Results, cluster: str, chosen: Sequence[str]) -> str:
 def memory(results: Results, cluster: str, chosen: Sequence[str]) -> str:
     """What each program needs."""
     kinds = {run.place: run.found["memory"]["kind"].upper() for run in results.runs if run.cluster == cluster}
-    said = ", ".join(f"{place}: {kinds[place]}" for place in chosen)
+    said = ", ".join(f"{place}: {kind}" for place, kind in kinds.items())
     rows = []
     for name in results.programs(cluster):
         rows.append(row(name, [results.mebibytes(place, cluster, name) for place in chosen], 0))
@@ -162,8 +164,8 @@ def comparison(results: Results, chosen: Sequence[str]) -> str:
     return f"kwokctl create cluster against kins up --control-plane-only\n\n{table}"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure and print."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; 1 when a start failed."""
     parser = options.parser("benchmarks/startup", __doc__, runs=3)
     parser.add_argument(
         "--cluster", action="append", choices=CLUSTERS, help="what to start; can be repeated (default: all of them)"
@@ -174,15 +176,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"{KWOKCTL} is not there; run: make tools (or choose with --cluster)")
     installation = places.from_source() if chosen.source else places.from_wheel()
     where = options.places(chosen.environment)
-    runs = []
+    runs, failures = [], []
     for number in range(chosen.runs):
         # In turn, so that what changes on the machine meanwhile meets all of them alike.
-        for place in where:
-            for cluster in clusters:
+        for place, cluster in product(where, clusters):
+            try:
                 runs.append(measure(installation, place, cluster, chosen.patience))
-                print(f"run {number + 1}: {place}, {cluster}: {runs[-1].found['seconds']}", file=sys.stderr, flush=True)
-    options.show(chosen, installation.origin, [run._asdict() for run in runs], text(Results(runs), where))
+                told = str(runs[-1].found["seconds"])
+            except CommandFailed as error:
+                failures.append(str(error))
+                told = f"failed: {error}"
+            print(f"run {number + 1}: {place}, {cluster}: {told}", file=sys.stderr, flush=True)
+    outcome = options.Outcome(chosen, installation.origin, [run._asdict() for run in runs], failures)
+    return outcome.show(text(Results(runs), where))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

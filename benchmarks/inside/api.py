@@ -16,9 +16,9 @@ from urllib.parse import urlencode, urlsplit
 
 Found = TypeVar("Found")
 
-# How often something is tried again that offers no event. It bounds how exact a figure is, and what the measuring
-# itself costs: a refused connection or a GET on a kept one.
-INTERVAL = 0.02
+# How often something is tried again that offers no event. Figures are no more exact than this; the measuring costs a
+# refused connection or a GET on a kept one each time.
+INTERVAL = 0.05
 ANSWER_SECONDS = 10.0
 WATCH_SECONDS = 300
 

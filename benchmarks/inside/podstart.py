@@ -71,11 +71,11 @@ class Pods:
         self._image = image
         self._observer = Observer(access)
 
-    def one_after_another(self, count: int) -> dict[str, list[float]]:
+    def one_after_another(self, count: int, prefix: str = "single") -> dict[str, list[float]]:
         """Seconds from create to Running and from delete to gone; each pod is gone before the next one is created."""
         started, ended = [], []
         for number in range(count):
-            name = f"single-{number}"
+            name = f"{prefix}-{number}"
             began = self._create(name)
             started.append(round(self._observer.running(name) - began, 3))
             began = self._delete(name)
@@ -118,7 +118,7 @@ def measure(image: str, single: int, together: int) -> dict[str, Any]:
         run(cluster.create, cluster)
         pods = Pods(Access(cluster.kubeconfig), image)
         # Not counted: the node's first pod also makes what the others find made.
-        pods.one_after_another(1)
+        pods.one_after_another(1, "uncounted")
         return {"one after another": pods.one_after_another(single), "at once": pods.at_once(together)}
     finally:
         run(cluster.delete, cluster)
