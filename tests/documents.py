@@ -1,8 +1,8 @@
 """The documents as tests read them: fenced blocks, command lines, tables, links.
 
-Blocks that hold commands are ```sh, where every line is one, and ```console, where lines after `$ ` are (and those after
-`> ` go on); its other lines are output, in which `...` stands for anything. Those marked ```console cluster are run by
-the scenario tests.
+Blocks that hold commands are ```sh, where every line is one, and ```console, where lines after `$ ` are. A line after
+`> ` goes on with a command; the others are output, in which `...` stands for anything. Those marked ```console cluster
+are run by the scenario tests.
 """
 
 from __future__ import annotations

@@ -126,7 +126,9 @@ def problem(words: list[str], *, complete: bool) -> str | None:
         context = parsed(words)
         if context is not None and context.info_name == "up":
             arguments = [parse_argument(each) for each in context.params["arguments"]]
-            known = {component: (flag,) for component, flag in arguments if component.islower()}
+            known: dict[str, tuple[str, ...]] = {
+                component: (flag,) for component, flag in arguments if component.islower()
+            }
             name = context.params["name"]
             ClusterSpec(name=name if name.islower() else "default", arguments=known).validate()
     except click.MissingParameter as error:
