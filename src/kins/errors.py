@@ -6,6 +6,8 @@ next.
 
 from __future__ import annotations
 
+import errno
+
 
 class KinsError(Exception):
     """A failure with a cause that can be named.
@@ -23,3 +25,9 @@ class KinsError(Exception):
 
 class UsageError(KinsError):
     """The request itself is wrong (a bad name, flag or file): nothing was changed; the command exits with 2."""
+
+
+def system_error(error: BaseException) -> KinsError:
+    """What the operating system refused (a full disk, a directory that may not be written), as one of our errors."""
+    full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+    return KinsError(str(error), code="system-error", hint="df -h" if full else None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from importlib import import_module
@@ -10,7 +9,7 @@ from importlib import import_module
 import click
 
 from kins.cli.output import report
-from kins.errors import KinsError, UsageError
+from kins.errors import KinsError, UsageError, system_error
 
 # Command: (module, one-line help). The modules are loaded when used: `kins --help` must not wait for them.
 COMMANDS = {
@@ -77,7 +76,7 @@ def main() -> None:
         sys.exit(141)
     except OSError as error:
         # A full disk, a directory that may not be written: a fact of the system, no defect to show a traceback of.
-        report(KinsError(str(error), code="system-error", hint="df -h" if error.errno == errno.ENOSPC else None))
+        report(system_error(error))
         sys.exit(1)
     except KinsError as error:
         report(error)

@@ -22,7 +22,7 @@ from kins.components.kube_scheduler import kube_scheduler
 from kins.components.kubelet import kubelet
 from kins.components.layout import ENGINE
 from kins.components.versions import pause_image
-from kins.errors import KinsError
+from kins.errors import KinsError, system_error
 from kins.plan import Journal
 from kins.sandbox import Facts
 from kins.supervise import Supervisor
@@ -57,7 +57,7 @@ class Boot:
         """Start everything, return when the cluster is ready or cannot become so; the last event says which."""
         try:
             await self._run()
-        except* KinsError as errors:
+        except* (KinsError, OSError) as errors:
             error = _first(errors)
             await self._events.add(
                 Event(phase="failed", seconds=self._elapsed(), message=error.message, code=error.code, hint=error.hint)
@@ -169,9 +169,8 @@ class Boot:
         return round(time.monotonic() - self._began, 3)
 
 
-def _first(errors: BaseExceptionGroup[KinsError]) -> KinsError:
+def _first(errors: BaseExceptionGroup[KinsError | OSError]) -> KinsError:
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    assert isinstance(error, KinsError)
-    return error
+    return error if isinstance(error, KinsError) else system_error(error)
