@@ -382,6 +382,22 @@ def test_programs_that_merge_at_once_lose_nothing(tmp_path: Path) -> None:
     assert list(tree(tmp_path)) == ["config"]
 
 
+def test_a_directory_may_go_while_its_lock_is_waited_for(tmp_path: Path) -> None:
+    # Another program's removal takes kubectl's own directory with the last file in it.
+    lock = tmp_path / ".kube" / "config.lock"
+    lock.parent.mkdir()
+    lock.touch()
+    merging = threading.Thread(target=merge, args=(ENTRY, {"HOME": str(tmp_path)}))
+    merging.start()
+    time.sleep(0.2)
+    lock.unlink()
+    lock.parent.rmdir()
+    merging.join(timeout=30)
+    assert list(tree(tmp_path)) == [".kube/config"]
+    remove(ENTRY.name, {"HOME": str(tmp_path)})
+    assert list(tmp_path.iterdir()) == []
+
+
 # Removal
 
 

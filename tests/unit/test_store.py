@@ -154,7 +154,8 @@ def test_every_socket_fits_below_the_longest_directory(home: Path, monkeypatch: 
 def test_only_clusters_are_listed(home: Path) -> None:
     assert store.names() == []
     for name in ("b", "a"):
-        store.layout(name).make_directories()
+        with store.exclusive(name):
+            store.layout(name).make_directories()
     with store.exclusive("a"):
         assert store.names() == ["a", "b"]
 
@@ -182,19 +183,33 @@ def test_a_cluster_that_is_not_there(home: Path) -> None:
 
 def test_forgetting_leaves_nothing_of_the_cluster_and_all_of_the_others(home: Path) -> None:
     for name in ("a", "b"):
-        store.layout(name).make_directories()
-    store.forget(store.layout("a"))
-    assert store.names() == ["b"]
-    store.forget(store.layout("a"))
-    store.forget(store.layout("b"))
+        with store.exclusive(name):
+            store.layout(name).make_directories()
+    for gone, left in (("a", ["b"]), ("a", ["b"]), ("b", [])):
+        with store.exclusive(gone):
+            store.forget(store.layout(gone))
+        assert store.names() == left
     assert not home.exists()
 
 
 def test_forgetting_leaves_a_home_with_something_else_in_it(home: Path) -> None:
-    store.layout("a").make_directories()
-    (home / "mine").touch()
-    store.forget(store.layout("a"))
-    assert [path.name for path in home.iterdir()] == ["mine"]
+    with store.exclusive("a"):
+        store.layout("a").make_directories()
+        (home / "mine").touch()
+        store.forget(store.layout("a"))
+    assert "mine" in os.listdir(home)
+    assert "clusters" not in os.listdir(home)
+
+
+def test_directories_above_go_when_they_were_made_for_us(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.mkdir()
+    monkeypatch.setenv("KINS_HOME", str(home / "a" / "b"))
+    with store.exclusive("dev"):
+        store.layout("dev").make_directories()
+    assert store.names() == ["dev"]
+    with store.exclusive("dev"):
+        store.forget(store.layout("dev"))
+    assert list(home.iterdir()) == []
 
 
 # Records
@@ -300,7 +315,7 @@ def test_a_cluster_is_changed_by_one_command_at_a_time(home: Path) -> None:
         assert (home / "clusters" / "a.lock").exists()
         with store.exclusive("a"):
             pass
-    assert list((home / "clusters").iterdir()) == []
+    assert not home.exists()
 
 
 def test_a_failing_command_gives_the_cluster_free(home: Path) -> None:

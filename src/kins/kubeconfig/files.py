@@ -45,7 +45,6 @@ def locked(candidates: list[Path]) -> Iterator[None]:
 
 def _take(lock: Path, path: Path, deadline: float) -> None:
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
         while not _create(lock):
             if time.monotonic() > deadline:
                 raise KinsError(
@@ -61,9 +60,11 @@ def _take(lock: Path, path: Path, deadline: float) -> None:
 
 
 def _create(lock: Path) -> bool:
-    """Whether the lock is ours now; False when it is there already."""
+    """Whether the lock is ours now; False when it is there already, or when its directory went (`remove` takes an empty
+    one away) before we were in it."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.close(os.open(lock, os.O_CREAT | os.O_EXCL, 0))
-    except FileExistsError:
+    except (FileExistsError, FileNotFoundError):
         return False
     return True
