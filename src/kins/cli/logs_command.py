@@ -54,13 +54,16 @@ def command(component: str | None, follow: bool, lines: int, name: str) -> None:
 def _follow(logs: dict[str, Path], positions: dict[str, int], *, named: bool) -> None:
     from kins.supervise.logs import read_new
 
+    at_line_start = dict.fromkeys(logs, True)
     while any(log.exists() for log in logs.values()):
         for name, log in logs.items():
             for chunk, position in read_new(log, positions[name]):
                 positions[name] = position
                 text = chunk.decode(errors="replace")
-                sys.stdout.write(
-                    "".join(f"{name}: {line}" for line in text.splitlines(keepends=True)) if named else text
-                )
+                if named:
+                    lines = f"{name}: ".join(text.splitlines(keepends=True))
+                    text = f"{name}: {lines}" if at_line_start[name] else lines
+                at_line_start[name] = text.endswith("\n")
+                sys.stdout.write(text)
                 sys.stdout.flush()
         time.sleep(FOLLOW_SECONDS)

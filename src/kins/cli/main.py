@@ -8,7 +8,7 @@ from importlib import import_module
 
 import click
 
-from kins.cli.output import report
+from kins.cli.output import asked_for_json, report
 from kins.errors import KinsError, UsageError, system_error
 
 # Command: (module, one-line help). The modules are loaded when used: `kins --help` must not wait for them.
@@ -43,10 +43,26 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+def _print_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked and not context.resilient_parsing:
+        from kins.components.versions import shipped_versions
+
+        click.echo(f"kins {shipped_versions()['kins']}")
+        context.exit()
+
+
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     epilog="Exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted.",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show kins' own version.",
 )
 def cli() -> None:
     """A real Kubernetes where none can run: in sandboxes, unprivileged containers, small CI runners.
@@ -64,11 +80,15 @@ def main() -> None:
     try:
         # By its name, however it was started: usage lines, completion and the JSON envelope's `command` build on it.
         cli.main(prog_name="kins", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
+    except click.UsageError as error:
+        if asked_for_json(sys.argv[1:]):
+            command = error.ctx.command_path if error.ctx else "kins"
+            report(UsageError(error.format_message(), code="usage", hint=f"{command} --help"))
+        else:
+            error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("kins: interrupted; what was begun has been undone", err=True)
+        click.echo("kins: interrupted", err=True)
         sys.exit(130)
     except BrokenPipeError:
         # Whoever read our output has gone, as `head` does; Python must not try to write the rest at its end.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import click
@@ -36,6 +37,14 @@ def _remember(context: click.Context, _: click.Parameter, value: str) -> str:
 
 
 _FORMAT = {"format": "text", "command": ""}
+
+
+def asked_for_json(arguments: Sequence[str]) -> bool:
+    """Whether a command line that cannot be parsed asks for JSON; from here on it counts as asked for."""
+    pairs = {f"{option} {value}" for option, value in pairwise(arguments)}
+    if pairs & {"-o json", "--output json"} or set(arguments) & {"-ojson", "--output=json"}:
+        _FORMAT["format"], _FORMAT["command"] = "json", next((word for word in arguments if word[:1] != "-"), "")
+    return is_json()
 
 
 def is_json() -> bool:

@@ -39,7 +39,14 @@ Examples:
 )
 @name_argument
 @click.option("--control-plane-only", is_flag=True, help="No node: the API, controllers and scheduler only.")
-@click.option("--timeout", default="2m", show_default=True, callback=parse_duration, help="Give up after this time.")
+@click.option(
+    "--timeout",
+    default="2m",
+    show_default=True,
+    metavar="DURATION",
+    callback=parse_duration,
+    help="Give up after this time.",
+)
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Return when the cluster is ready, or at once.")
 @click.option("--retain", is_flag=True, help="Keep a cluster that failed; otherwise it is removed.")
 @click.option(
@@ -58,7 +65,11 @@ def command(
 
     spec = ClusterSpec(name=name, control_plane_only=control_plane_only, arguments=_arguments(arguments))
     with Progress(f"bringing up {name}") as progress:
-        _, created = Cluster.up(spec, timeout=timeout, wait=wait, retain=retain, progress=progress, began=began)
+        try:
+            _, created = Cluster.up(spec, timeout=timeout, wait=wait, retain=retain, progress=progress, began=began)
+        except KeyboardInterrupt:
+            talk("kins: what was begun is kept" if retain else "kins: what was begun has been undone")
+            raise
     show(created, lambda: _text(created, time.monotonic() - began))
     for missing in created.missing:
         talk(f"note: no node: {missing.cause}. {missing.consequence}")

@@ -27,6 +27,7 @@ from kins.errors import KinsError
 from kins.network import addresses
 from kins.sandbox import Facts, probe
 from kins.supervise import control
+from kins.supervise.logs import tail
 
 Progress = Callable[[Event], None]
 # How long a daemon may take until it listens; natively it takes 0.3 s, in a busy gVisor seconds.
@@ -76,14 +77,20 @@ class Creation:
         record = store.record(self._files)
         assert record is not None, "a supervisor writes nothing before its record is there"
         if self._spec.arguments and self._spec.arguments != record.spec.arguments:
-            raise KinsError(
-                f"cluster {self._spec.name!r} runs with other arguments",
-                code="cluster-differs",
-                hint=f"kins down {self._spec.name} && kins up {self._spec.name} …",
-            )
-        if self._wait:
-            self._follow()
+            raise self._differs("runs with other arguments")
+        self._check_level(record)
+        self._follow()
         return self._result(record, "already-running")
+
+    def _check_level(self, record: Record) -> None:
+        if self._spec.control_plane_only and record.decisions.level == "node":
+            raise self._differs("has a node")
+
+    def _differs(self, how: str) -> KinsError:
+        name = self._spec.name
+        return KinsError(
+            f"cluster {name!r} {how}", code="cluster-differs", hint=f"kins down {name} && kins up {name} …"
+        )
 
     def _start(self) -> Created:
         with _daemon() as daemon:
@@ -91,8 +98,7 @@ class Creation:
             record, facts = self._plan()
             try:
                 self._hand_over(daemon, record, facts)
-                if self._wait:
-                    self._follow()
+                self._follow()
                 return self._result(record, "recovered" if recovered else "created")
             except BaseException:
                 # Ctrl-C included: whoever asked for a cluster and did not get it finds nothing of it.
@@ -115,7 +121,10 @@ class Creation:
     def _plan(self) -> tuple[Record, Facts | None]:
         """Everything that can be refused is refused here, before anything is touched."""
         old = store.record(self._files)
-        spec = old.spec if old is not None and not self._spec.arguments else self._spec
+        spec = self._spec
+        if old is not None:
+            self._check_level(old)
+            spec = msgspec.structs.replace(old.spec, arguments=self._spec.arguments or old.spec.arguments)
         # A control plane asks nothing of the sandbox.
         facts = None if spec.control_plane_only else probe(store.home())
         decisions = decide(facts) if facts is not None else Decisions(level="control-plane")
@@ -140,7 +149,8 @@ class Creation:
             raise _daemon_failure(daemon.stderr)
 
     def _follow(self) -> None:
-        """Pass events on until the last one. Raises KinsError when that is a failure or the time is up."""
+        """Pass events on until the last one, or, for who does not wait, until the certificates are there that a
+        kubeconfig is made of. Raises KinsError when the last one is a failure or does not come."""
         remaining = max(self._deadline - time.monotonic(), 0.1)
         listener = _EventListener(self._files.control_socket, self._deadline)
         for event in listener.events(remaining):
@@ -148,7 +158,16 @@ class Creation:
             self._progress(event)
             if event.phase == "failed":
                 raise KinsError(event.message, code=event.code or "failed", hint=event.hint)
+            if event.phase == "prepared" and not self._wait:
+                return
         if not self._events or not self._events[-1].is_last:
+            if store.supervisor(self._files) is None:
+                said = tail(self._files.supervisor_log, 1) or ["it was killed"]
+                raise KinsError(
+                    f"the supervisor ended while the cluster came up: {said[0]}",
+                    code="supervisor-failed",
+                    hint=f"kins up {self._spec.name}",
+                )
             reached = self._events[-1].message if self._events else "nothing"
             raise KinsError(
                 f"the cluster was not ready within {self._timeout:g} s; it came as far as: {reached}",

@@ -40,9 +40,11 @@ def delete(name: str) -> Deleted:
 def remove(files: Layout) -> list[Path]:
     """Stop, undo and remove; returns the kubeconfig files that changed."""
     stop(files)
-    changed = kubeconfig.remove(f"kins-{files.directory.name}")
-    store.forget(files)
-    return changed
+    try:
+        # A kubeconfig that cannot be read is told, but keeps nothing of the cluster alive.
+        return kubeconfig.remove(f"kins-{files.directory.name}")
+    finally:
+        store.forget(files)
 
 
 def stop(files: Layout) -> None:

@@ -42,7 +42,14 @@ class Journal:
         except FileNotFoundError:
             return []
         decoder = msgspec.json.Decoder(AnyStep)
-        return [decoder.decode(line) for line in content.split(b"\n")[:-1]]
+        try:
+            return [decoder.decode(line) for line in content.split(b"\n")[:-1]]
+        except msgspec.DecodeError as error:
+            raise KinsError(
+                f"{self.path} is damaged: {error}",
+                code="state-damaged",
+                hint=f"undo by hand what it lists, then rm {self.path}",
+            ) from error
 
     def undo(self) -> None:
         """Undo every step, last first, then forget them. A step that fails does not keep the others from being
