@@ -1,12 +1,16 @@
-"""A cluster as its user sees it: through `kins kubectl`."""
+"""A cluster as its user sees it: through kubectl."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from tests.harness.environment import Background, CommandFailed, Environment
+from tests.harness.wheel import ENVIRONMENT
 
 NODE = "kins-default"
 
@@ -15,27 +19,55 @@ PATIENCE = 120.0
 
 Object = dict[str, Any]
 
+# What `kins kubectl` would run, as the Python API tells it.
+TELL_KUBECTL = """
+import json, kins
+program, argv, environment = kins.Cluster().kubectl([])
+names = ("KUBECONFIG", "KUBECACHEDIR")
+print(json.dumps([[str(program), *argv], {name: environment[name] for name in names if name in environment}]))
+"""
+
+
+@dataclass(frozen=True)
+class Kubectl:
+    """The bundled kubectl without the start of Python before it: in gVisor that is three quarters of a short call."""
+
+    command: tuple[str, ...]
+    variables: Mapping[str, str]
+
+    @classmethod
+    def of(cls, environment: Environment) -> Kubectl:
+        """The one of an environment's cluster."""
+        command, variables = json.loads(environment.output(f"{ENVIRONMENT}/bin/python", "-c", TELL_KUBECTL))
+        return cls(tuple(command), variables)
+
+
+THROUGH_KINS = Kubectl(("kins", "kubectl"), {})
+
 
 class Cluster:
     """The running cluster of an environment, and the namespace in it that a test has for itself."""
 
-    def __init__(self, environment: Environment, namespace: str) -> None:
+    def __init__(self, environment: Environment, namespace: str, kubectl: Kubectl = THROUGH_KINS) -> None:
         self.environment = environment
         self.namespace = namespace
+        self._kubectl = kubectl
 
     def kubectl(
         self, *arguments: str, input: str = "", timeout: float = 60.0, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """Run kubectl in the test's namespace; it must succeed, unless `check` is false."""
-        return self.environment.run(self.command(*arguments), text=input, timeout=timeout, check=check)
-
-    def command(self, *arguments: str) -> list[str]:
-        """The command line of kubectl in the test's namespace."""
-        return ["kins", "kubectl", f"--namespace={self.namespace}", *arguments]
+        return self.environment.run(
+            self.command(*arguments), variables=self._kubectl.variables, text=input, timeout=timeout, check=check
+        )
 
     def spawn(self, *arguments: str) -> Background:
         """Start kubectl and return at once."""
-        return self.environment.spawn(self.command(*arguments))
+        return self.environment.spawn(self.command(*arguments), variables=self._kubectl.variables)
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line of kubectl in the test's namespace."""
+        return [*self._kubectl.command, f"--namespace={self.namespace}", *arguments]
 
     def apply(self, *objects: Object) -> None:
         """Create or change objects."""
@@ -47,24 +79,35 @@ class Cluster:
         self.kubectl("delete", f"--timeout={PATIENCE:g}s", *what, timeout=PATIENCE + 10)
 
     def wait(self, what: str, condition: str, timeout: float = PATIENCE) -> None:
-        """Wait until `what` (`pod/name`, or a kind and a selector) is as `kubectl wait --for` writes it."""
-        arguments = ("wait", *what.split(), f"--for={condition}", f"--timeout={timeout:g}s")
+        """Wait until objects (`pod/name`, several with spaces between) are as a condition of `kubectl wait` says."""
         try:
-            self.kubectl(*arguments, timeout=timeout + 10)
+            self.kubectl("wait", *what.split(), f"--for={condition}", f"--timeout={timeout:g}s", timeout=timeout + 10)
         except CommandFailed as failure:
             described = self.kubectl("describe", *what.split(), check=False)
             raise CommandFailed(f"{failure}\n{described.stdout}{described.stderr}") from failure
 
-    def roll_out(self, what: str, timeout: float = PATIENCE) -> None:
+    def ready(self, *pods: str) -> None:
+        """Wait until pods are ready."""
+        self.wait(" ".join(f"pod/{name}" for name in pods), "condition=Ready")
+
+    def phase(self, phase: str, *pods: str) -> None:
+        """Wait until pods are in a phase."""
+        self.wait(" ".join(f"pod/{name}" for name in pods), f"jsonpath={{.status.phase}}={phase}")
+
+    def watch(self, what: str, template: str) -> Background:
+        """A line for each state of an object (`pod/name`) from now on, made by a JSONPath template."""
+        return self.spawn("get", what, "--watch", f"--output=jsonpath={template}{{'\\n'}}")
+
+    def roll_out(self, what: str) -> None:
         """Wait until a Deployment, StatefulSet or DaemonSet has all its pods, of its present template."""
-        self.kubectl("rollout", "status", what, f"--timeout={timeout:g}s", timeout=timeout + 10)
+        self.kubectl("rollout", "status", what, f"--timeout={PATIENCE:g}s", timeout=PATIENCE + 10)
 
     def json(self, *arguments: str) -> Any:
         """What `kubectl get` has to say."""
         return json.loads(self.kubectl("get", *arguments, "--output=json").stdout)
 
     def pods(self, selector: str) -> list[Object]:
-        """The pods with a label, without those that are being deleted."""
+        """The pods with a label, in the order of their names, without those that are being deleted."""
         found = self.json("pods", f"--selector={selector}")["items"]
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
@@ -72,12 +115,20 @@ class Cluster:
         """What a container has written."""
         return self.kubectl("logs", what, *arguments).stdout
 
-    def execute(self, pod: str, *command: str, container: str = "") -> str:
+    def execute(self, pod: str, *command: str, container: str = "main") -> str:
         """The standard output of a command in a pod's container."""
-        chosen = [f"--container={container}"] if container else []
-        return self.kubectl("exec", pod, *chosen, "--", *command).stdout
+        return self.kubectl("exec", pod, f"--container={container}", "--", *command).stdout
 
     def state(self) -> str:
         """For the report of a failed test: what there is in its namespace, and what happened."""
-        shown = self.kubectl("get", "all,events", "--output=wide", check=False)
-        return shown.stdout + shown.stderr
+        objects = self.kubectl("get", "all", "--output=wide", check=False)
+        events = self.kubectl("events", check=False)
+        return f"{objects.stdout}{objects.stderr}\n{events.stdout}{events.stderr}"
+
+
+def eventually(holds: Callable[[], bool], timeout: float = PATIENCE) -> None:
+    """Ask until the answer is yes. For what `kubectl wait` cannot wait for."""
+    deadline = time.monotonic() + timeout
+    while not holds():
+        assert time.monotonic() < deadline, f"not so after {timeout:g} s"
+        time.sleep(0.2)

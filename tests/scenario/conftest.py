@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from tests.harness.environment import Environment
 from tests.harness.images import IMAGES
-from tests.scenario.cluster import PATIENCE, Cluster
+from tests.scenario.cluster import PATIENCE, Cluster, Kubectl
 from tests.scenario.environments import ENVIRONMENTS, fresh
 
 # What may be different after `kins down`, each with its reason.
@@ -23,33 +23,41 @@ def environment(request: pytest.FixtureRequest) -> Iterator[Environment]:
 
 
 @pytest.fixture(scope="session")
-def node(environment: Environment) -> Iterator[Environment]:
-    """The environment while a cluster with a node and with the tests' images runs; afterwards it is as it was."""
+def kubectl(environment: Environment) -> Iterator[Kubectl]:
+    """A cluster with a node and with the tests' images; after its end the environment is as it was before."""
     before = environment.snapshot()
     up = environment.kins_json("up", timeout=PATIENCE + 10)
     assert up["level"] == "node", up
     assert up["outcome"] == "created", up
     archives = [f"/images/{image.archive.name}" for image in IMAGES]
     environment.kins("image", "load", *archives, timeout=PATIENCE)
-    yield environment
+    yield Kubectl.of(environment)
     environment.kins("down", timeout=PATIENCE)
     assert environment.changes_since(before, ignoring=LEFT) == ""
 
 
 @pytest.fixture
-def cluster(node: Environment) -> Iterator[Cluster]:
+def cluster(environment: Environment, kubectl: Kubectl) -> Iterator[Cluster]:
     """The cluster, with a namespace in which a pod can be made."""
-    cluster = Cluster(node, f"test-{secrets.token_hex(4)}")
+    cluster = Cluster(environment, f"test-{secrets.token_hex(4)}", kubectl)
     cluster.kubectl("create", "namespace", cluster.namespace)
     cluster.wait("serviceaccount/default", "create")
     yield cluster
     cluster.kubectl("delete", "namespace", cluster.namespace, "--wait=false")
 
 
+@pytest.fixture
+def directory(environment: Environment) -> Iterator[str]:
+    """An empty directory of the environment."""
+    path = environment.output("mktemp", "--directory").strip()
+    yield path
+    environment.run(["rm", "-r", path])
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,
-) -> Iterator[None]:
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Say with a failed test what its namespace looks like."""
     report = yield
     cluster = getattr(item, "funcargs", {}).get("cluster")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import pytest
 from tests.harness.environment import Environment, image_binds
 from tests.harness.gvisor import Sandbox
@@ -10,9 +13,12 @@ from tests.harness.native import Native
 from tests.harness.wheel import kins_tree
 
 
-def fresh(name: str) -> Environment:
-    """A new environment of that kind, not started yet: `native`, `gvisor-overlay` or `gvisor-9p`."""
-    tree, binds = kins_tree(), image_binds(image_archives())
+def fresh(name: str, binds: Mapping[Path, str] | None = None) -> Environment:
+    """A new environment of that kind, not started yet: `native`, `gvisor-overlay` or `gvisor-9p`.
+
+    `binds` maps more host paths to paths inside, read-only.
+    """
+    tree, binds = kins_tree(), {**image_binds(image_archives()), **(binds or {})}
     kind, _, root = name.partition("-")
     if kind == "native":
         return Native(tree, binds=binds)

@@ -4,44 +4,66 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.harness.images import NGINX, REDIS, SHELL
+from tests.harness.images import SHELL
 from tests.scenario.cluster import Object
 
-__all__ = ["NGINX", "REDIS", "SHELL", "container", "labelled", "pod", "template"]
 
-
-def container(*command: str, image: str = SHELL.name, name: str = "main", **fields: Any) -> Object:
+def container(*command: str, name: str = "main", image: str = SHELL.name, **fields: Any) -> Object:
     """A container; without a command it does what its image does."""
     given = {"command": list(command)} if command else {}
     return {"name": name, "image": image, **given, **fields}
 
 
-def pod(name: str, *containers: Object, labels: dict[str, str] | None = None, **specification: Any) -> Object:
-    """A pod that ends within a second of being told to. Its label `app` is its name."""
+def script(text: str, name: str = "main", **fields: Any) -> Object:
+    """A container that runs a shell script."""
+    return container("bash", "-euc", text, name=name, **fields)
+
+
+def pod(name: str, *containers: Object, metadata: Object | None = None, **specification: Any) -> Object:
+    """A pod that ends within a second of being told to; without containers it waits for that."""
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "labels": {"app": name, **(labels or {})}},
+        "metadata": {"name": name, **(metadata or {})},
         "spec": specified(*containers, **specification),
     }
 
 
-def template(name: str, *containers: Object, **specification: Any) -> Object:
-    """The same as a template of a workload."""
-    return {"metadata": {"labels": {"app": name}}, "spec": specified(*containers, **specification)}
+def workload(kind: str, name: str, *containers: Object, **specification: Any) -> Object:
+    """A Deployment, StatefulSet or DaemonSet, whose pods have the label `app` with its name."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": kind,
+        "metadata": {"name": name},
+        "spec": {
+            "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": specified(*containers)},
+            **specification,
+        },
+    }
+
+
+def job(name: str, *containers: Object, **specification: Any) -> Object:
+    """A Job that does not try again."""
+    template = {"spec": specified(*containers, restartPolicy="Never")}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name},
+        "spec": {"backoffLimit": 0, "template": template, **specification},
+    }
 
 
 def specified(*containers: Object, **specification: Any) -> Object:
-    """A pod's specification; the image's own command if there is nothing else to run."""
+    """A pod's specification."""
     return {"terminationGracePeriodSeconds": 1, "containers": list(containers) or [container()], **specification}
 
 
-def labelled(api_version: str, kind: str, name: str, **specification: Any) -> Object:
-    """A workload that selects pods by the label `app`, its name."""
-    selector = {} if kind in ("Job", "CronJob") else {"selector": {"matchLabels": {"app": name}}}
+def settings(kind: str, name: str, **values: str) -> Object:
+    """A ConfigMap or Secret."""
     return {
-        "apiVersion": api_version,
+        "apiVersion": "v1",
         "kind": kind,
         "metadata": {"name": name},
-        "spec": {**selector, **specification},
+        "data" if kind == "ConfigMap" else "stringData": values,
     }
