@@ -95,7 +95,7 @@ def test_status_says_all(running: Environment) -> None:
 
 def test_logs(running: Environment) -> None:
     """Of one component, of all, and what is written from now on."""
-    assert "scheduler" in running.kins("logs", "kube-scheduler").stdout
+    assert len(running.kins("logs", "kube-scheduler", "--tail", "3").stdout.splitlines()) == 3
     assert running.kins("logs", "--tail", "1").stdout.count("kubelet: ") == 1
     with running.spawn(["kins", "logs", "kubelet", "--follow"]) as following:
         running.kins("kubectl", "run", "no-image", "--image=kins-test/absent:1", "--image-pull-policy=Never")

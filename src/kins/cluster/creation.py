@@ -125,11 +125,14 @@ class Creation:
         if old is not None:
             self._check_level(old)
             spec = msgspec.structs.replace(old.spec, arguments=self._spec.arguments or old.spec.arguments)
-        # A control plane asks nothing of the sandbox.
-        facts = None if spec.control_plane_only else probe(store.home())
-        decisions = decide(facts) if facts is not None else Decisions(level="control-plane")
-        if decisions.level == "node":
+        if spec.control_plane_only:
+            # It asks nothing of the sandbox.
+            facts, decisions = None, Decisions(level="control-plane")
+        else:
+            # First: to the probes another cluster's network would be a lack of the sandbox.
             hold_node_lock().close()
+            facts = probe(store.home())
+            decisions = decide(facts)
         self._tell("probed", _level_sentence(decisions))
         settings = _settings(spec, old.settings.ports if old is not None else None)
         identity = old.identity if old is not None else secrets.token_hex(3)
