@@ -49,7 +49,9 @@ down: ## Remove every cluster of this user
 .PHONY: test
 test: system-packages-test .venv/.kins .venv/.development $(TOOLS) ## Everything that CI runs (PYTEST_ARGS=... for a part)
 	cd engine && CGO_ENABLED=0 $(GO) test $(ENGINE_BUILD) ./...
-	.venv/bin/python -m pytest $(PYTEST_ARGS)
+	.venv/bin/python -m tests.harness.images
+	.venv/bin/python -m tests.harness.wheel
+	.venv/bin/python -m pytest -n 4 --dist loadgroup --durations 20 $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: .venv/.kins .venv/.development toolchain ## The linters and type checks alone
