@@ -6,17 +6,19 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kins import kubeconfig
-from kins.cluster import image_loading, store
-from kins.cluster.creation import Created, Creation
-from kins.cluster.deletion import Deleted, delete
-from kins.cluster.events import Event
-from kins.cluster.preparation import administrator
+from kins.cluster import store
 from kins.cluster.spec import ClusterSpec, Record
-from kins.cluster.status import Status, status, summary
 from kins.components.layout import ENGINE
 from kins.errors import KinsError
+
+if TYPE_CHECKING:
+    from kins.cluster.creation import Created
+    from kins.cluster.deletion import Deleted
+    from kins.cluster.events import Event
+    from kins.cluster.image_loading import LoadedImage
+    from kins.cluster.status import Status
 
 DEFAULT_TIMEOUT = 120.0
 
@@ -26,7 +28,10 @@ def _ignore(_: Event) -> None:
 
 
 class Cluster:
-    """A cluster by its name, which need not exist yet."""
+    """A cluster by its name, which need not exist yet.
+
+    Each method imports what it needs: `kins status` and `kins kubectl` must not wait for certificates and YAML.
+    """
 
     def __init__(self, name: str = "default") -> None:
         self.name = name
@@ -52,6 +57,8 @@ class Cluster:
         `timeout` in seconds; `began` is the monotonic clock from which times are counted (now, when not given). Raises
         KinsError, and leaves nothing behind then unless `retain`.
         """
+        from kins.cluster.creation import Creation
+
         wanted = ClusterSpec(name=spec) if isinstance(spec, str) else spec
         began = time.monotonic() if began is None else began
         creation = Creation(wanted, began=began, timeout=timeout, wait=wait, retain=retain, progress=progress)
@@ -59,14 +66,20 @@ class Cluster:
 
     def down(self) -> Deleted:
         """Remove it completely. Raises KinsError `no-such-cluster`."""
+        from kins.cluster.deletion import delete
+
         return delete(self.name)
 
     def status(self) -> Status:
         """How it is now. Raises KinsError `no-such-cluster`."""
+        from kins.cluster.status import status
+
         return status(self.name)
 
     def summary(self) -> dict[str, str | None]:
         """Its name, state and level."""
+        from kins.cluster.status import summary
+
         return summary(self.name)
 
     @property
@@ -79,11 +92,16 @@ class Cluster:
 
     def merge_kubeconfig(self) -> Path:
         """Write it into the user's kubeconfig and make it current; returns the file."""
+        from kins import kubeconfig
+        from kins.cluster.preparation import administrator
+
         files = store.existing(self.name)
         return kubeconfig.merge(administrator(files, self._record().settings))
 
     def remove_kubeconfig(self) -> list[Path]:
         """Take it out of the user's kubeconfig; returns the files that changed."""
+        from kins import kubeconfig
+
         return kubeconfig.remove(f"kins-{self.name}")
 
     def logs(self) -> dict[str, Path]:
@@ -91,8 +109,10 @@ class Cluster:
         directory = store.existing(self.name).logs
         return {path.stem: path for path in sorted(directory.glob("*.log"))}
 
-    def load_images(self, archives: Sequence[Path]) -> Iterator[image_loading.LoadedImage]:
+    def load_images(self, archives: Sequence[Path]) -> Iterator[LoadedImage]:
         """Load archives into the node's store. Raises KinsError before anything is touched when one is unfit."""
+        from kins.cluster import image_loading
+
         return image_loading.load(store.existing(self.name), self._record(), archives)
 
     def kubectl(self, arguments: Sequence[str]) -> tuple[Path, list[str], dict[str, str]]:
