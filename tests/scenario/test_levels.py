@@ -1,0 +1,27 @@
+"""The best level that a sandbox can carry, with an honest word on what is missing."""
+
+from __future__ import annotations
+
+import pytest
+from tests.harness.gvisor import Sandbox
+from tests.harness.wheel import kins_tree
+from tests.scenario.cluster import PATIENCE
+
+
+@pytest.mark.sandbox
+@pytest.mark.xdist_group("gvisor-overlay")
+def test_root_without_capabilities() -> None:
+    """Docker's default capabilities: a control plane, and every fact that keeps a node away."""
+    with Sandbox(kins_tree(), root="overlay", capabilities="docker") as environment:
+        before = environment.snapshot()
+        up = environment.kins_json("up", timeout=PATIENCE + 10)
+        assert up["level"] == "control-plane"
+        missing = {each["fact"]: each for each in up["missing"]}
+        assert {"namespaces", "mounts", "pod_network"} <= missing.keys()
+        assert "CAP_SYS_ADMIN" in missing["namespaces"]["hint"]
+        assert environment.kins_json("status")["missing"] == up["missing"]
+        said = environment.kins("up").stderr
+        assert all(each["cause"] in said for each in up["missing"])
+        environment.kins("kubectl", "create", "configmap", "works")
+        environment.kins("down", timeout=PATIENCE)
+        assert environment.changes_since(before) == ""
