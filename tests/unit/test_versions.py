@@ -135,6 +135,7 @@ def test_every_python_dependency_says_why_and_what_it_weighs() -> None:
 
 def test_python_development_tools() -> None:
     pins = {name: version for name, version in VERSIONS["python"]["development"].items() if name != "pip"}
+    pins |= VERSIONS["python"]["build"]
     assert set(PROJECT["dependency-groups"]["dev"]) == {f"{name}=={version}" for name, version in pins.items()}
 
 

@@ -13,8 +13,14 @@ NETWORK_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "
 
 
 def component_environment(home: Path) -> dict[str, str]:
-    """PATH with our binaries first, a HOME inside the cluster's directory, and nothing of the caller's."""
-    return {"PATH": f"{BINARIES}:{SYSTEM_PATH}", "HOME": str(home), "LANG": "C.UTF-8"}
+    """PATH with our binaries first, HOME and TMPDIR inside the cluster's directory, and nothing of the caller's."""
+    return {
+        "PATH": f"{BINARIES}:{SYSTEM_PATH}",
+        "HOME": str(home),
+        # containerd and the kubelet try what mounts can do in temporary directories, and leave them when killed.
+        "TMPDIR": str(home / "tmp"),
+        "LANG": "C.UTF-8",
+    }
 
 
 def network_environment() -> dict[str, str]:

@@ -24,6 +24,7 @@ class Layout:
         self.configuration = directory / "config"
         self.logs = directory / "logs"
         self.runtime = directory / "run"
+        self.temporary = directory / "tmp"
         self.etcd_data = directory / "etcd"
         self.images = directory / "images"
         self.containerd_root = directory / "containerd"
@@ -60,6 +61,7 @@ class Layout:
             self.cni_configuration,
             self.logs,
             self.runtime,
+            self.temporary,
             self.images,
             self.containerd_root,
             self.kubelet_root,
