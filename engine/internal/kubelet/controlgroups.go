@@ -16,8 +16,9 @@ import (
 // noLimit is from where on a memory limit means none: version 1 writes the largest multiple of a page there.
 const noLimit = 1 << 62
 
-// podDepth is how deep pods lie below the group of all pods: directly, or in one of a quality of service.
-const podDepth = 2
+// containerDepth is how deep containers lie below the group of all pods at the most: in a pod's, which lies there
+// directly or in one of a quality of service.
+const containerDepth = 3
 
 // controlGroups are the hierarchies that count CPU time and memory; the same one twice in version 2.
 type controlGroups struct {
@@ -40,7 +41,10 @@ func findControlGroups() controlGroups {
 // podsGroup is the group of all pods, as the container manager names it below the configured root.
 func podsGroup(root string) string { return path.Join("/", root, "kubepods") }
 
-// below lists the groups of pods and their parents at and below a group, by name.
+// isContainer tells the group of a container from one of pods: only the former lies in a pod's.
+func isContainer(name string) bool { return strings.HasPrefix(path.Base(path.Dir(name)), "pod") }
+
+// below lists the groups of containers, pods and their parents at and below a group, by name.
 func (groups controlGroups) below(group string) []string {
 	var found []string
 	top := filepath.Join(groups.cpu, group)
@@ -49,12 +53,13 @@ func (groups controlGroups) below(group string) []string {
 			return nil // gone meanwhile, or a file
 		}
 		inside, _ := filepath.Rel(top, place)
-		if inside != "." && strings.Count(inside, "/") >= podDepth {
+		if inside != "." && strings.Count(inside, "/") >= containerDepth {
 			return filepath.SkipDir
 		}
-		found = append(found, path.Join(group, filepath.ToSlash(inside)))
-		if strings.HasPrefix(entry.Name(), "pod") {
-			return filepath.SkipDir // the containers
+		name := path.Join(group, filepath.ToSlash(inside))
+		found = append(found, name)
+		if isContainer(name) {
+			return filepath.SkipDir // what it made itself
 		}
 		return nil
 	})

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"sync"
 	"time"
 
 	v1 "github.com/google/cadvisor/info/v1"
 	v2 "github.com/google/cadvisor/info/v2"
 	criapi "k8s.io/cri-api/pkg/apis"
+	"k8s.io/kubelet/pkg/types"
 	"k8s.io/kubernetes/cmd/kubelet/app/options"
 	"k8s.io/kubernetes/pkg/kubelet"
 	"k8s.io/kubernetes/pkg/kubelet/cadvisor"
@@ -20,8 +22,8 @@ import (
 const sampleInterval = time.Second
 
 // statistics answers what the kubelet asks cAdvisor for (pkg/kubelet/cadvisor/types.go): the machine's capacity and use
-// from /proc, file systems from statfs(2), pods and their parents from their control groups. Containers are not
-// answered for: their figures come from the container runtime.
+// from /proc, file systems from statfs(2), containers, pods and their parents from their control groups. (containerd
+// counts a container's CPU and memory as 0 where a file of its group is missing.)
 type statistics struct {
 	rootDirectory string
 	podsGroup     string
@@ -86,8 +88,8 @@ func (source *statistics) GetRequestedContainersInfo(string, v2.RequestOptions) 
 	return map[string]*v1.ContainerInfo{}, nil
 }
 
-// ContainerInfoV2 answers for "/" (the machine) and for groups of pods by their control group's name; recursively for
-// all groups of pods below a name. A name that is no control group is an error.
+// ContainerInfoV2 answers for "/" (the machine) and for containers, pods and groups of them by their control group's
+// name; recursively for all of these. A name that is no control group is an error.
 func (source *statistics) ContainerInfoV2(name string, request v2.RequestOptions) (map[string]v2.ContainerInfo, error) {
 	information, err := source.information(name)
 	if err != nil {
@@ -98,7 +100,7 @@ func (source *statistics) ContainerInfoV2(name string, request v2.RequestOptions
 		return found, nil
 	}
 	for _, group := range source.groups.below(source.podsGroup) {
-		// A pod that went away meanwhile is left out.
+		// What went away meanwhile is left out.
 		if information, err := source.information(group); err == nil {
 			found[group] = information
 		}
@@ -123,12 +125,27 @@ func (source *statistics) information(name string) (v2.ContainerInfo, error) {
 	return v2.ContainerInfo{
 		Spec: v2.ContainerSpec{
 			CreationTime: use.created,
+			Labels:       labels(name),
 			HasCpu:       true,
 			HasMemory:    true,
 			Memory:       v2.MemorySpec{Limit: use.memoryLimit},
 		},
 		Stats: source.remember(name, use, time.Now()),
 	}, nil
+}
+
+// labels make a container of a group, for the kubelet (pkg/kubelet/stats, getCRICadvisorStats). It finds the container
+// that it means by the group's name; of the labels it asks that they are there, and that no two containers share them.
+func labels(name string) map[string]string {
+	if !isContainer(name) {
+		return nil
+	}
+	pod := path.Base(path.Dir(name))
+	return map[string]string{
+		types.KubernetesPodNameLabel:       pod,
+		types.KubernetesPodNamespaceLabel:  pod,
+		types.KubernetesContainerNameLabel: path.Base(name),
+	}
 }
 
 // remember returns the last two samples with the rate between them, the newest last.

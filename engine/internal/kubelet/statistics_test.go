@@ -70,7 +70,8 @@ func TestAnUnknownNameIsAnError(t *testing.T) {
 func TestTheMachineRecursively(t *testing.T) {
 	groups := versionOne(
 		t, "/kins/kubepods", "/kins/kubepods/pod1", "/kins/kubepods/besteffort", "/kins/kubepods/besteffort/pod2",
-		"/kins/kubepods/besteffort/pod2/container", "/other",
+		"/kins/kubepods/besteffort/pod2/container", "/kins/kubepods/besteffort/pod2/container/own", "/other",
+		"/kins/kubepods/pod1/container", "/kins/kubepods/pod1/container/own",
 	)
 	found, err := newTestStatistics(groups).ContainerInfoV2("/", v2.RequestOptions{Recursive: true})
 	if err != nil {
@@ -82,10 +83,17 @@ func TestTheMachineRecursively(t *testing.T) {
 	}
 	slices.Sort(names)
 	want := []string{
-		"/", "/kins/kubepods", "/kins/kubepods/besteffort", "/kins/kubepods/besteffort/pod2", "/kins/kubepods/pod1",
+		"/", "/kins/kubepods", "/kins/kubepods/besteffort", "/kins/kubepods/besteffort/pod2",
+		"/kins/kubepods/besteffort/pod2/container", "/kins/kubepods/pod1", "/kins/kubepods/pod1/container",
 	}
 	if !slices.Equal(names, want) {
 		t.Errorf("got %q, want %q", names, want)
+	}
+	for name, information := range found {
+		// The kubelet takes for a container what has them.
+		if labelled := len(information.Spec.Labels) > 0; labelled != (filepath.Base(name) == "container") {
+			t.Errorf("%s has labels %v", name, information.Spec.Labels)
+		}
 	}
 	if found["/"].Spec.Memory.Limit == 0 {
 		t.Error("the machine has no memory")
