@@ -9,7 +9,7 @@ from tests.scenario.cluster import NODE, Cluster, Object, eventually
 from tests.scenario.manifests import pod, script
 
 MEGABYTE = 1 << 20
-HELD = 64 * MEGABYTE
+HELD = 32 * MEGABYTE
 
 
 def summary(cluster: Cluster) -> Object:
@@ -18,13 +18,15 @@ def summary(cluster: Cluster) -> Object:
     return found
 
 
-def containers(cluster: Cluster, found: Object) -> dict[str, Object]:
-    """The figures of the containers in the test's pod, by their names; empty as long as there are none."""
+def own(cluster: Cluster, found: Object) -> Object:
+    """The figures of the test's pod; empty as long as there are none."""
     reference = {"name": "working", "namespace": cluster.namespace}
-    for each in found["pods"]:
-        if reference.items() <= each["podRef"].items():
-            return {container["name"]: container for container in each.get("containers", ())}
-    return {}
+    return next((each for each in found["pods"] if reference.items() <= each["podRef"].items()), {})
+
+
+def containers(of: Object) -> dict[str, Object]:
+    """The figures of a pod's containers, by their names."""
+    return {container["name"]: container for container in of.get("containers", ())}
 
 
 def figure(of: Object, part: str, name: str) -> int:
@@ -36,35 +38,39 @@ def figure(of: Object, part: str, name: str) -> int:
 def test_summary(cluster: Cluster) -> None:
     """CPU and memory of the node and of each container: who works and who holds memory can be told."""
     busy = script("while :; do :; done", name="busy")
-    large = script(f"held=$(head -c {HELD} /dev/zero | tr '\\0' x); sleep infinity", name="large")
+    large = script(f"held=$(head -c {HELD} /dev/zero | tr '\\0' x); sleep infinity & wait", name="large")
     idle = script("sleep infinity", name="idle")
     cluster.apply(pod("working", busy, large, idle))
     cluster.ready("working")
 
+    # A rate needs two samples.
     def told_apart() -> bool:
-        found = containers(cluster, summary(cluster))
-        if set(found) != {"busy", "large", "idle"}:
+        found = summary(cluster)
+        apart = containers(own(cluster, found))
+        if set(apart) != {"busy", "large", "idle"}:
             return False
-        rate = {name: figure(each, "cpu", "usageNanoCores") for name, each in found.items()}
-        memory = {name: figure(each, "memory", "workingSetBytes") for name, each in found.items()}
-        return rate["busy"] > 10 * rate["idle"] and memory["large"] > HELD and 0 < memory["idle"] < HELD / 2
+        rates = {name: figure(each, "cpu", "usageNanoCores") for name, each in apart.items()}
+        memory = {name: figure(each, "memory", "workingSetBytes") for name, each in apart.items()}
+        return (
+            rates["busy"] > 10 * rates["idle"]
+            and figure(own(cluster, found), "cpu", "usageNanoCores") > 0
+            and figure(found["node"], "cpu", "usageNanoCores") > 0
+            and 0 < memory["idle"] < HELD < memory["large"]
+            and figure(own(cluster, found), "memory", "workingSetBytes") > HELD
+        )
 
     eventually(told_apart)
     found = summary(cluster)
-    (whole,) = [each for each in found["pods"] if each["podRef"]["namespace"] == cluster.namespace]
-    used = {name: figure(each, "cpu", "usageCoreNanoSeconds") for name, each in containers(cluster, found).items()}
-    node = found["node"]
+    node, used = found["node"], figure(containers(own(cluster, found))["busy"], "cpu", "usageCoreNanoSeconds")
     assert node["nodeName"] == NODE
-    assert figure(whole, "cpu", "usageNanoCores") > 0
-    assert figure(whole, "memory", "workingSetBytes") > HELD
-    assert figure(node, "cpu", "usageNanoCores") > 0
-    assert figure(node, "cpu", "usageCoreNanoSeconds") > used["busy"]
+    assert figure(node, "cpu", "usageCoreNanoSeconds") > used > 0
     assert figure(node, "memory", "workingSetBytes") > HELD
     assert 0 < figure(node, "fs", "availableBytes") < figure(node, "fs", "capacityBytes")
-    # The busy one goes on.
-    eventually(
-        lambda: figure(containers(cluster, summary(cluster))["busy"], "cpu", "usageCoreNanoSeconds") > used["busy"]
-    )
+
+    def goes_on() -> bool:
+        return figure(containers(own(cluster, summary(cluster)))["busy"], "cpu", "usageCoreNanoSeconds") > used
+
+    eventually(goes_on)
 
 
 def test_capacity(cluster: Cluster, environment: Environment) -> None:
