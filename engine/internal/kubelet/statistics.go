@@ -148,7 +148,8 @@ func labels(name string) map[string]string {
 	}
 }
 
-// remember returns the last two samples with the rate between them, the newest last.
+// remember returns the latest sample, and before it the newest one that is old enough for a rate between the two (the
+// oldest as long as none is). Questions in quick succession thus get the rate of the last second or so.
 func (source *statistics) remember(name string, use usage, now time.Time) []*v2.ContainerStats {
 	latest := &v2.ContainerStats{
 		Timestamp: now,
@@ -157,20 +158,16 @@ func (source *statistics) remember(name string, use usage, now time.Time) []*v2.
 	}
 	source.mutex.Lock()
 	defer source.mutex.Unlock()
-	kept := source.samples[name]
-	// A question right after another replaces its sample: both are compared with the one before.
-	if len(kept) > 1 && now.Sub(kept[1].Timestamp) < sampleInterval {
-		kept = kept[:1]
-	}
-	if len(kept) > 0 {
-		previous := kept[len(kept)-1]
-		latest.CpuInst = rate(previous, latest)
-		kept = []*v2.ContainerStats{previous, latest}
-	} else {
-		kept = []*v2.ContainerStats{latest}
+	kept := append(source.samples[name], latest)
+	for len(kept) > 1 && now.Sub(kept[1].Timestamp) >= sampleInterval {
+		kept = kept[1:]
 	}
 	source.samples[name] = kept
-	return kept
+	if len(kept) == 1 {
+		return []*v2.ContainerStats{latest}
+	}
+	latest.CpuInst = rate(kept[0], latest)
+	return []*v2.ContainerStats{kept[0], latest}
 }
 
 // rate is the use of CPU between two samples in nanoseconds per second; nil when they say too little.

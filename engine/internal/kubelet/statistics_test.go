@@ -115,6 +115,17 @@ func TestRates(t *testing.T) {
 	if got := third[1].CpuInst.Usage.Total; len(third) != 2 || got < 9e8 || got > 1e9 {
 		t.Errorf("a second's rate is %v of %v", got, third)
 	}
+	// Nor may many in a row make one of all the time since the first: idle from here on.
+	var last []*v2.ContainerStats
+	for elapsed := 1100 * time.Millisecond; elapsed <= 5*time.Second; elapsed += 100 * time.Millisecond {
+		last = source.remember("/x", usage{cpu: 1e9}, start.Add(elapsed))
+	}
+	if len(last) != 2 || last[1].CpuInst == nil || last[1].CpuInst.Usage.Total != 0 {
+		t.Errorf("seconds without use have the rate %v", last[len(last)-1].CpuInst)
+	}
+	if count := len(source.samples["/x"]); count > 12 {
+		t.Errorf("%d samples are kept", count)
+	}
 	source.forget(nil)
 	if len(source.samples) != 0 {
 		t.Errorf("samples of what is gone: %v", source.samples)
