@@ -150,7 +150,7 @@ class Environment(ABC):
         """What the environment looks like now."""
         return Snapshot.from_json(self.run(["python3", "-c", PROGRAM]).stdout)
 
-    def changes_since(self, before: Snapshot, *, ignoring: Sequence[str] = (), patience: float = 10.0) -> str:
+    def changes_since(self, before: Snapshot, *, ignoring: Sequence[str] = (), patience: float = 60.0) -> str:
         """How the environment differs from an earlier moment; empty if it does not. For `ignoring` see Snapshot.
 
         The kernel removes some things after the call that asked for it has returned (the links of a network
