@@ -38,7 +38,8 @@ def figure(of: Object, part: str, name: str) -> int:
 def test_summary(cluster: Cluster) -> None:
     """CPU and memory of the node and of each container: who works and who holds memory can be told."""
     busy = script("while :; do :; done", name="busy")
-    large = script(f"held=$(head -c {HELD} /dev/zero | tr '\\0' x); sleep infinity & wait", name="large")
+    # tail keeps what may belong to the last lines.
+    large = script(f"{{ head -c {HELD} /dev/zero; sleep infinity; }} | tail", name="large")
     idle = script("sleep infinity", name="idle")
     cluster.apply(pod("working", busy, large, idle))
     cluster.ready("working")
