@@ -60,7 +60,7 @@ class Outcome(NamedTuple):
         shares = [run["busy"] for run in self.runs] or [0.0]
         lines = [
             f"{machine.description()}; kins from the {self.origin}; {self.chosen.runs} runs of each",
-            f"other work right before or after a run: {median(shares):.0%} of the CPUs' time, at most {max(shares):.0%}",
+            f"other work before or after a run: {median(shares):.0%} of the CPUs' time, at most {max(shares):.0%}",
         ]
         if self.failures:
             lines.append(f"{len(self.failures)} failed, and are in no table")
