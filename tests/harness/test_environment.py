@@ -15,7 +15,7 @@ from tests.harness.hierarchies import hierarchies
 from tests.harness.native import Native, new_state
 from tests.harness.rootfs import USER_ID, sandbox_tree
 
-# With the native scenarios: kernel-wide sysctls of a cluster beside these tests would look like changes, and the reverse.
+# With the native scenarios: kernel-wide sysctls of a cluster beside these tests would look like changes of theirs.
 pytestmark = pytest.mark.xdist_group("native")
 
 KINDS = [pytest.param(Native, marks=pytest.mark.native), pytest.param(Sandbox, marks=pytest.mark.sandbox)]
