@@ -217,6 +217,10 @@ def test_kubectl_has_help_of_its_own_and_passes_on_the_rest(command: Command) ->
         ["image", "load"],
         ["kubeconfig", "nosuch"],
         ["completion", "tcsh"],
+        ["intercept"],
+        ["intercept", "--", "true"],
+        ["intercept", "--rule", "uname:6", "--"],
+        ["intercept", "--rule", "uname:6", "--backend", "magic", "--", "true"],
         ["logs", "--tail", "many"],
     ],
     ids=" ".join,
@@ -241,6 +245,8 @@ BAD = [
     (["image", "load", "x.tar", "--name", "Bad"], "invalid-name"),
     (["up", "--arg", "nosuch:v=4"], "unknown-component"),
     (["up", "--arg", "kubelet"], "invalid-argument"),
+    (["intercept", "--rule", "uname:", "--", "true"], "invalid-rule"),
+    (["intercept", "--rules", "nosuch.yaml", "true"], "invalid-rules-file"),
 ]
 
 
@@ -254,7 +260,7 @@ def test_a_bad_request_is_exit_code_2_and_touches_nothing(
         assert re.fullmatch(r"error: .+\nhint: .+\n", done.stderr), done.stderr
     assert not command.home.exists()
     assert not command.kubeconfig.exists()
-    takes_json = arguments[0] not in ("kubectl", "logs") and arguments[:2] != ["kubeconfig", "get"]
+    takes_json = arguments[0] not in ("kubectl", "logs", "intercept") and arguments[:2] != ["kubeconfig", "get"]
     if code is not None and takes_json:
         returned, document = command.json(*arguments)
         assert (returned, document["error"]["code"]) == (2, code)
@@ -467,6 +473,10 @@ def completed(command: Command, words: str) -> list[str]:
         ("kins down d", ["dev"]),
         ("kins down x", []),
         ("kins list --output ", ["text", "json"]),
+        ("kins intercept --backend ", ["auto", "ptrace", "notify"]),
+        ("kins intercept --rule st", ["statfs:", "statfs:mount:", "statfs:type:"]),
+        ("kins intercept --rule statfs:/var=ex", ["statfs:/var=ext4"]),
+        ("kins intercept --rule redirect:/var=ex", []),
     ],
 )
 @pytest.mark.usefixtures("crashed")

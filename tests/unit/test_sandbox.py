@@ -32,7 +32,7 @@ EXT4 = 0xEF53
 
 # An ordinary machine of today.
 LINUX: dict[str, Any] = {
-    "version": 1,
+    "version": 2,
     "uid": 0,
     "capabilities": (1 << 41) - 1,
     "memory": 8 << 30,

@@ -21,6 +21,7 @@ COMMANDS = {
     "kubectl": "Run kubectl against a cluster.",
     "kubeconfig": "Get, merge or remove a cluster's kubeconfig.",
     "image": "Load images into a cluster's node.",
+    "intercept": "Run a command with some system calls answered otherwise.",
     "completion": "Print the completion script for a shell.",
     "version": "Show the versions of kins and of what it runs.",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-VERSION = 1
+VERSION = 2
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -43,6 +43,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     unix_sockets: Answer
     # a new network namespace with IPv4, joined to this one's like a pod's: bridge and veth
     pod_network: Answer
+    # system calls of a process tree can be answered by a tracer
+    interception: Answer
     # controllers of mounted hierarchies by mount point (cgroups(7)), named ones as `name=systemd`
     control_groups_v1: dict[str, tuple[str, ...]]
     control_groups_v1_mountable: tuple[str, ...]

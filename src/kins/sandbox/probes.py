@@ -11,6 +11,7 @@ import signal
 import socket
 from pathlib import Path
 
+from kins.sys import interception as tracing
 from kins.sys import mounts, namespaces, netlink, process
 
 # What the kubelet reads or writes at its start (pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables), and
@@ -128,6 +129,12 @@ def pod_network(_: Path) -> None:
     netlink.create_veth("probe-host", "probe-pod")
     netlink.set_up("probe-bridge")
     netlink.set_up("probe-host")
+
+
+def interception(_: Path) -> None:
+    """What the tracer finds out by tracing: ptrace with seccomp, or seccomp's own notifications."""
+    if cause := tracing.refusal(tracing.support()):
+        raise OSError(cause)
 
 
 def control_groups_v1(_: Path) -> dict[str, list[str]]:

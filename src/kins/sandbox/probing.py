@@ -30,6 +30,7 @@ ANSWERS: dict[str, Callable[[Path], None]] = {
     "kernel_messages": probes.kernel_messages,
     "unix_sockets": probes.unix_sockets,
     "pod_network": probes.pod_network,
+    "interception": probes.interception,
 }
 VALUES: dict[str, tuple[Callable[[Path], Any], Any]] = {
     "data_type": (probes.data_type, 0),

@@ -1,0 +1,28 @@
+"""What to intercept and why: rules for system calls, their texts and files, the tracer's command line.
+
+The tracing itself is the program `kins-intercept` (engine/internal/intercept), which takes the rules as JSON. Nothing
+here starts it, but for the question what this kernel offers.
+"""
+
+from kins.intercept.node import View, node_view
+from kins.intercept.rules import Redirect, Rule, StatfsOfMount, StatfsOfPath, StatfsOfType, Uname, encode, validate
+from kins.intercept.texts import parse, read
+from kins.intercept.tracer import check_support, command_line, hold_in_memory
+
+__all__ = [
+    "Redirect",
+    "Rule",
+    "StatfsOfMount",
+    "StatfsOfPath",
+    "StatfsOfType",
+    "Uname",
+    "View",
+    "check_support",
+    "command_line",
+    "encode",
+    "hold_in_memory",
+    "node_view",
+    "parse",
+    "read",
+    "validate",
+]
