@@ -127,7 +127,8 @@ class Sandbox(Environment):
                 "capabilities": dict.fromkeys(kinds, granted),
                 "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 65536, "soft": 65536}],
             },
-            "root": {"path": str(tree), "readonly": False},
+            # Resolved: runsc refuses to bind below a path with a symbolic link in it, as build/ may be.
+            "root": {"path": str(tree.resolve()), "readonly": False},
             "mounts": [
                 {"destination": "/proc", "type": "proc", "source": "proc"},
                 {"destination": "/dev", "type": "tmpfs", "source": "tmpfs"},
