@@ -22,6 +22,7 @@ COMMANDS = {
     "kubeconfig": "Get, merge or remove a cluster's kubeconfig.",
     "image": "Load images into a cluster's node.",
     "intercept": "Run a command with some system calls answered otherwise.",
+    "soak": "Watch a running cluster under a load.",
     "completion": "Print the completion script for a shell.",
     "version": "Show the versions of kins and of what it runs.",
 }

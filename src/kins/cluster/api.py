@@ -1,6 +1,6 @@
-"""A small client of the API server, for readiness and health only; users have kubectl.
+"""A small client of the API server, for our own questions and loads; users have kubectl.
 
-The standard library's HTTP client is enough for four GET requests, costs no import time, and never asks a proxy.
+The standard library's HTTP client is enough for them, costs no import time, and never asks a proxy.
 """
 
 from __future__ import annotations
@@ -26,9 +26,14 @@ class ApiClient:
 
     def get(self, path: str, timeout: float) -> tuple[int, bytes]:
         """Status and body of a GET. Raises OSError."""
+        return self.request("GET", path, timeout)
+
+    def request(self, method: str, path: str, timeout: float, content: Any = None) -> tuple[int, bytes]:
+        """Status and body of a request with a JSON body. Raises OSError."""
         connection = self._connection(timeout)
         try:
-            connection.request("GET", path)
+            body = None if content is None else json.dumps(content)
+            connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
             response = connection.getresponse()
             return response.status, response.read()
         except http.client.HTTPException as error:
@@ -45,7 +50,13 @@ class ApiClient:
 
     def watch(self, collection: str, name: str, timeout: int) -> Iterator[dict[str, Any]]:
         """The object of that name, now and after each change, for at most `timeout` s. Raises OSError."""
-        query = urlencode({"watch": "1", "fieldSelector": f"metadata.name={name}", "timeoutSeconds": timeout})
+        for event in self.events(collection, timeout, fieldSelector=f"metadata.name={name}"):
+            yield event["object"]
+
+    def events(self, collection: str, timeout: int, **parameters: str) -> Iterator[dict[str, Any]]:
+        """Watch events (objects with `type` and `object`) of a collection for at most `timeout` s. Without a
+        `resourceVersion` among the parameters they begin with what is there. Raises OSError."""
+        query = urlencode({"watch": "1", "timeoutSeconds": timeout, **parameters})
         connection = self._connection(timeout + 1)
         try:
             connection.request("GET", f"{collection}?{query}")
@@ -53,7 +64,7 @@ class ApiClient:
             if response.status != http.HTTPStatus.OK:
                 raise ConnectionError(f"{collection}: HTTP {response.status}")
             for line in response:
-                yield json.loads(line)["object"]
+                yield json.loads(line)
         except http.client.HTTPException as error:
             raise ConnectionError(str(error)) from error
         finally:

@@ -70,6 +70,8 @@ class Daemon:
                     yield event
             case "status":
                 yield {"events": self._events.events, "components": self._boot.supervisor.status()}
+            case "usage":
+                yield self._boot.supervisor.measure()
             case "stop":
                 self._stop.set()
 

@@ -8,9 +8,10 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from kins.supervise import usage
 from kins.supervise.component import Component, ComponentStatus
 from kins.sys import process as kernel
 
@@ -141,6 +142,16 @@ class SupervisedProcess:
             memory_bytes=_resident_memory(self.pid) if self.pid else 0,
             last_exit=self.last_exit,
             argv=self.component.argv,
+        )
+
+    def measure(self, found: Iterable[usage.Process]) -> usage.ComponentUsage:
+        """What it uses now, by all processes that there are; it leads a session and therefore a process group."""
+        return usage.ComponentUsage(
+            name=self.component.name,
+            pid=self.pid,
+            restarts=self.restarts,
+            last_exit=self.last_exit,
+            programs=usage.by_program(found, self.pid) if self.pid is not None else {},
         )
 
     def _read_notice(self) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
 
+from kins.supervise import usage
 from kins.supervise.component import Component, ComponentStatus
 from kins.supervise.logs import Rotation
 from kins.supervise.process import SupervisedProcess
@@ -47,6 +48,16 @@ class Supervisor:
     def status(self) -> list[ComponentStatus]:
         """Every component in the order of its start."""
         return [supervised.status() for supervised in self._processes.values()]
+
+    def measure(self) -> usage.Usage:
+        """What everything uses now."""
+        found = usage.processes()
+        return usage.Usage(
+            components=tuple(supervised.measure(found) for supervised in self._processes.values()),
+            supervisor=usage.alone(found, os.getpid()),
+            processes=len(found),
+            mounts=usage.mounts(),
+        )
 
     def process(self, name: str) -> SupervisedProcess | None:
         """The component's process, or None when it was never started."""
