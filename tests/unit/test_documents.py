@@ -41,11 +41,20 @@ from kins.cluster.status import ApiHealth, ComponentHealth, NodeHealth, State, S
 from kins.components import Layout
 from kins.components.environment import NETWORK_VARIABLES
 from kins.errors import KinsError
+from kins.soak.churn import Churn, Failure
+from kins.soak.figures import Restart
+from kins.soak.latency import Latency, Spread
+from kins.soak.loglines import ErrorLines
+from kins.soak.readiness import Break, Readiness
+from kins.soak.report import Cause, SoakReport, Surroundings
+from kins.soak.trend import Quantity, Trend, Verdict
 from kins.supervise.component import ComponentStatus
 
 DOCUMENTS = [pytest.param(document, id=str(document.relative_to(ROOT))) for document in documents()]
 REFERENCE = ROOT / "docs" / "reference"
 STRUCTS = [Created, Missing, Event, Deleted, Status, ApiHealth, NodeHealth, ComponentHealth, LoadedImage]
+STRUCTS += [SoakReport, Cause, Readiness, Break, Restart, ErrorLines, Trend, Churn, Failure, Latency, Spread]
+STRUCTS += [Surroundings]
 
 
 @pytest.fixture(autouse=True)
@@ -230,6 +239,22 @@ def test_json_words() -> None:
     assert states.name == "state"
     assert row(ComponentHealth, "state") == set(get_args(states.type))
     assert row(Created, "level") == row(Status, "level") == set(get_args(Level))
+
+
+def test_words_of_a_soak() -> None:
+    def cell(struct: str, key: str) -> str:
+        keys, *_ = tables(section(REFERENCE / "json-output.md", struct))
+        return next(meaning for name, _, meaning in keys if name == f"`{key}`")
+
+    assert set(codes(cell("Trend", "verdict"))) == set(get_args(Verdict))
+    assert set(codes(cell("Trend", "quantity"))) == set(get_args(Quantity))
+
+
+def test_causes_of_a_soak_are_complete() -> None:
+    given = [keyword.value for call in calls("soak", "Cause") for keyword in call.keywords if keyword.arg == "code"]
+    told = {value.value for value in given if isinstance(value, ast.Constant)}
+    _, rows = tables(section(REFERENCE / "json-output.md", "Cause"))
+    assert {code.strip("`") for code, _ in rows} == told | {f"{quantity}-growing" for quantity in get_args(Quantity)}
 
 
 def test_phases_are_complete() -> None:

@@ -127,9 +127,18 @@ def test_python_dependencies() -> None:
     assert set(PROJECT["project"]["dependencies"]) == expected
 
 
+def test_python_extras() -> None:
+    expected = {
+        extra: {f"{name}>={version}" for name, version in needed.items()}
+        for extra, needed in VERSIONS["python"]["extras"].items()
+    }
+    assert {extra: set(needed) for extra, needed in PROJECT["project"]["optional-dependencies"].items()} == expected
+
+
 def test_every_python_dependency_says_why_and_what_it_weighs() -> None:
     text = (ROOT / "pyproject.toml").read_text()
-    for name in VERSIONS["python"]["dependencies"]:
+    extras = [name for needed in VERSIONS["python"]["extras"].values() for name in needed]
+    for name in [*VERSIONS["python"]["dependencies"], *extras]:
         assert re.search(rf'^    "{name}>=.*",\s+# .{{15,}}; .*\d MB', text, re.MULTILINE), name
 
 
