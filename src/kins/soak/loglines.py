@@ -28,7 +28,7 @@ KLOG_STRUCTURED = re.compile(r'(\S+\.go:\d+\] "(?:[^"\\]|\\.)*")')
 KLOG_ERROR = re.compile(r'\berr="(?:[^"\\]|\\.)*"')
 # What differs from one line of a kind to the next, most specific first.
 VARIABLE = (
-    (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "UUID"),
+    (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "UUID"),
     (re.compile(r"\b\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:?\d\d)?"), "TIME"),
     (re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?\b"), "ADDRESS"),
     (re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{10,64}\b"), "ID"),
