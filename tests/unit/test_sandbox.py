@@ -20,7 +20,7 @@ import pytest
 from kins.cluster.decisions import IMAGES_LIMIT, MEMORY_LIMIT, decide
 from kins.network.addresses import POD_RANGE, SERVICE_RANGE
 from kins.sandbox import Facts, choose, probe, probing
-from kins.sandbox.levels import NEEDS, REQUIRED_V1, REQUIRED_V2, control_group_layout, image_store, statistics_source
+from kins.sandbox.levels import NEEDS, REQUIRED_V1, REQUIRED_V2, control_group_layout, image_store
 from kins.sys import mounts, process
 
 WORKS = {"works": True, "cause": ""}
@@ -201,20 +201,31 @@ def test_control_groups_that_are_mounted_go_before_those_that_could_be(
 
 
 @pytest.mark.parametrize(
-    ("sandbox", "changes", "source"),
+    ("sandbox", "changes", "wish", "kind", "fact", "view"),
     [
-        ("linux", {}, "cadvisor"),
-        ("linux-v1", {}, "cadvisor"),
-        ("linux-v1", {"usage_per_cpu": False}, "injected"),
-        ("linux", {"data_type": mounts.GOFER_9P}, "injected"),
-        ("gvisor", {}, "injected"),
-        ("gvisor", {"data_type": EXT4}, "injected"),
+        ("linux", {}, "auto", "stock", "control_groups_v2", False),
+        ("linux-v1", {}, "auto", "stock", "usage_per_cpu", False),
+        ("linux-v1", {"usage_per_cpu": False}, "auto", "no-cadvisor", "usage_per_cpu", False),
+        # Our plugin makes file systems known to cAdvisor that it does not know.
+        ("linux", {"data_type": mounts.GOFER_9P}, "auto", "stock", "control_groups_v2", False),
+        ("gvisor", {}, "auto", "no-cadvisor", "usage_per_cpu", False),
+        ("gvisor", {}, "stock", "stock", "usage_per_cpu", True),
+        ("gvisor", {}, "no-cgroups", "no-cgroups", "asked for", False),
+        ("linux", {}, "no-cadvisor", "no-cadvisor", "asked for", False),
+        ("linux", {}, "stock", "stock", "asked for", False),
     ],
 )
-def test_statistics_come_from_cadvisor_where_it_has_its_files(
-    sandbox: str, changes: dict[str, Any], source: str
+def test_the_kubelet_is_upstreams_where_cadvisor_has_its_files(
+    sandbox: str, changes: dict[str, Any], wish: str, kind: str, fact: str, view: bool
 ) -> None:
-    assert statistics_source(facts(SANDBOXES[sandbox], **changes)) == source
+    chosen = decide(facts(SANDBOXES[sandbox], **changes), wish).kubelet
+    assert chosen is not None
+    assert (chosen.kind, chosen.view) == (kind, view)
+    assert fact in chosen.because
+
+
+def test_a_control_plane_has_no_kubelet() -> None:
+    assert decide(facts(USER), "stock").kubelet is None
 
 
 @pytest.mark.parametrize(

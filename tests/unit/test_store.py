@@ -19,7 +19,16 @@ import pytest
 import kins
 from kins.cluster import store
 from kins.cluster.events import Event, EventLog
-from kins.cluster.spec import ClusterSpec, Decisions, Missing, Record, parse_argument, validate_name
+from kins.cluster.spec import (
+    KUBELETS,
+    ClusterSpec,
+    Decisions,
+    KubeletDecision,
+    Missing,
+    Record,
+    parse_argument,
+    validate_name,
+)
 from kins.components import COMPONENT_NAMES, Settings
 from kins.components.settings import Ports
 from kins.errors import KinsError, UsageError
@@ -56,11 +65,11 @@ def a_record(name: str = "default") -> Record:
         level="control-plane",
         missing=(Missing(fact="mounts", cause="EPERM", consequence="no volumes", hint="be root"),),
         limits=("a limit",),
-        statistics="injected",
+        kubelet=KubeletDecision(kind="stock", because="asked for", view=True),
         snapshotter="native",
         images_on="tmpfs",
     )
-    spec = ClusterSpec(name=name, control_plane_only=True, arguments=arguments)
+    spec = ClusterSpec(name=name, control_plane_only=True, kubelet="stock", arguments=arguments)
     return Record(identity="012abc", spec=spec, decisions=decisions, settings=settings)
 
 
@@ -69,6 +78,19 @@ def mode(path: Path) -> int:
 
 
 # Requests
+
+
+def test_kubelets_that_there_are() -> None:
+    for kind in KUBELETS:
+        ClusterSpec(kubelet=kind).validate()
+    for wrong, code in (
+        (ClusterSpec(kubelet="no-kubelet"), "unknown-kubelet"),
+        (ClusterSpec(kubelet="stock", control_plane_only=True), "kubelet-without-node"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            wrong.validate()
+        assert caught.value.code == code
+        assert caught.value.hint
 
 
 @pytest.mark.parametrize("name", GOOD_NAMES)

@@ -40,7 +40,7 @@ var applets = []applet{
 	{"kube-apiserver", "the API server", func() int { return cli.Run(apiserver.NewAPIServerCommand()) }},
 	{"kube-controller-manager", "the controllers", func() int { return cli.Run(controllers.NewControllerManagerCommand()) }},
 	{"kube-scheduler", "the scheduler", func() int { return cli.Run(scheduler.NewSchedulerCommand()) }},
-	{"kubelet", "the node agent; --disable-cadvisor for nodes without cAdvisor's files", func() int {
+	{"kubelet", "the node agent; --disable-cadvisor[=all] for nodes without cAdvisor's files [and control groups]", func() int {
 		return cli.Run(kubelet.NewCommand(context.Background()))
 	}},
 	{"kubectl", "the client", runKubectl},

@@ -10,7 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -30,24 +30,52 @@ import (
 	filesystem "k8s.io/kubernetes/pkg/util/filesystem"
 )
 
+// disableFlag takes a strength as its value; without one, statisticsOnly.
 const disableFlag = "--disable-cadvisor"
 
+// What of upstream's is replaced: the source of statistics, or the container manager with it.
+const (
+	statisticsOnly = "statistics"
+	all            = "all"
+)
+
 // NewCommand is upstream's command, or, with --disable-cadvisor among its arguments, one that differs from it in the
-// source of statistics alone.
+// source of statistics (--disable-cadvisor=statistics) or in the container manager too (--disable-cadvisor=all).
 func NewCommand(ctx context.Context) *cobra.Command {
 	command := app.NewKubeletCommand(ctx)
 	upstream := command.RunE
 	command.RunE = func(command *cobra.Command, arguments []string) error {
-		if !slices.Contains(arguments, disableFlag) {
+		strength, rest := disabled(arguments)
+		switch strength {
+		case "":
 			return upstream(command, arguments)
+		case statisticsOnly, all:
+			return run(ctx, rest, strength)
 		}
-		return run(ctx, slices.DeleteFunc(slices.Clone(arguments), func(each string) bool { return each == disableFlag }))
+		return fmt.Errorf("%s=%s: it is %s or %s", disableFlag, strength, statisticsOnly, all)
 	}
 	return command
 }
 
+// disabled takes our own flag out of the arguments; its value is empty where it is not among them.
+func disabled(arguments []string) (string, []string) {
+	strength, rest := "", []string{}
+	for _, each := range arguments {
+		name, value, hasValue := strings.Cut(each, "=")
+		switch {
+		case name != disableFlag:
+			rest = append(rest, each)
+		case hasValue:
+			strength = value
+		default:
+			strength = statisticsOnly
+		}
+	}
+	return strength, rest
+}
+
 // run does what upstream's RunE does (cmd/kubelet/app/server.go), which has no place to inject a dependency.
-func run(ctx context.Context, arguments []string) error {
+func run(ctx context.Context, arguments []string, strength string) error {
 	server, err := parse(ctx, arguments)
 	if err != nil {
 		return err
@@ -68,6 +96,11 @@ func run(ctx context.Context, arguments []string) error {
 		return fmt.Errorf("failed to construct kubelet dependencies: %w", err)
 	}
 	dependencies.CAdvisorInterface = newStatistics(server, dependencies)
+	if strength == all {
+		if dependencies.ContainerManager, err = newContainerManager(ctx, server, dependencies); err != nil {
+			return err
+		}
+	}
 	utilfeature.DefaultMutableFeatureGate.AddMetrics()
 	return app.Run(genericapiserver.SetupSignalContext(), server, dependencies, utilfeature.DefaultFeatureGate)
 }

@@ -42,6 +42,8 @@ def _text(status: Status) -> str:
         lines.append(f"API     {status.api.server}   {'ready' if status.api.ready else 'not ready'}")
     if status.node is not None:
         lines.append(f"Node    {status.node.name}   {'Ready' if status.node.ready else 'NotReady'}")
+    if status.kubelet is not None:
+        lines.append(f"Kubelet {status.kubelet.kind}   {status.kubelet.because}")
     lines += [f"Missing {missing.cause}: {missing.hint}" for missing in status.missing]
     lines += [f"Limit   {limit}" for limit in status.limits]
     rows = [_row(component) for component in status.components]

@@ -40,6 +40,13 @@ Examples:
 @name_argument
 @click.option("--control-plane-only", is_flag=True, help="No node: the API, controllers and scheduler only.")
 @click.option(
+    "--kubelet",
+    type=click.Choice(["auto", "stock", "no-cadvisor", "no-cgroups"]),
+    default="auto",
+    show_default=True,
+    help="Upstream's, one without cAdvisor, or one without control groups.",
+)
+@click.option(
     "--timeout",
     default="2m",
     show_default=True,
@@ -54,7 +61,14 @@ Examples:
 )
 @output_option
 def command(
-    name: str, control_plane_only: bool, timeout: float, wait: bool, retain: bool, arguments: tuple[str, ...], **__: Any
+    name: str,
+    control_plane_only: bool,
+    kubelet: str,
+    timeout: float,
+    wait: bool,
+    retain: bool,
+    arguments: tuple[str, ...],
+    **__: Any,
 ) -> None:
     """Bring up the cluster NAME (default: "default") and make it kubectl's current context.
 
@@ -63,7 +77,9 @@ def command(
     began = time.monotonic()
     from kins import Cluster, ClusterSpec
 
-    spec = ClusterSpec(name=name, control_plane_only=control_plane_only, arguments=_arguments(arguments))
+    spec = ClusterSpec(
+        name=name, control_plane_only=control_plane_only, kubelet=kubelet, arguments=_arguments(arguments)
+    )
     with Progress(f"bringing up {name}") as progress:
         try:
             _, created = Cluster.up(spec, timeout=timeout, wait=wait, retain=retain, progress=progress, began=began)

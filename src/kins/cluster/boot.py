@@ -96,11 +96,12 @@ class Boot:
     async def _node(self) -> None:
         files, settings, decisions = self._files, self._record.settings, self._record.decisions
         assert self._facts is not None, "the level `node` was chosen from facts"
-        prepare_node(files, self._record, pause_image())
+        assert decisions.kubelet is not None, "a node has a kubelet"
+        prepare_node(files, self._record, decisions.kubelet, pause_image())
         Journal(files.journal).execute(node_steps(files, self._record, self._facts))
         await self._tell("sandbox", "the sandbox is prepared for a node")
         self.supervisor.start(containerd(files, settings))
-        self.supervisor.start(kubelet(files, settings, decisions.statistics))
+        self.supervisor.start(kubelet(files, settings, decisions.kubelet.kind))
         async with asyncio.TaskGroup() as group:
             group.create_task(self._images())
             group.create_task(self._node_ready())

@@ -78,6 +78,8 @@ class Creation:
         assert record is not None, "a supervisor writes nothing before its record is there"
         if self._spec.arguments and self._spec.arguments != record.spec.arguments:
             raise self._differs("runs with other arguments")
+        if self._spec.kubelet not in ("auto", record.decisions.kubelet and record.decisions.kubelet.kind):
+            raise self._differs("runs with another kubelet")
         self._check_level(record)
         self._follow()
         return self._result(record, "already-running")
@@ -124,7 +126,10 @@ class Creation:
         spec = self._spec
         if old is not None:
             self._check_level(old)
-            spec = msgspec.structs.replace(old.spec, arguments=self._spec.arguments or old.spec.arguments)
+            kubelet = self._spec.kubelet if self._spec.kubelet != "auto" else old.spec.kubelet
+            spec = msgspec.structs.replace(
+                old.spec, kubelet=kubelet, arguments=self._spec.arguments or old.spec.arguments
+            )
         if spec.control_plane_only:
             # It asks nothing of the sandbox.
             facts, decisions = None, Decisions(level="control-plane")
@@ -132,7 +137,7 @@ class Creation:
             # First: to the probes another cluster's network would be a lack of the sandbox.
             hold_node_lock().close()
             facts = probe(store.home())
-            decisions = decide(facts)
+            decisions = decide(facts, spec.kubelet)
         self._tell("probed", _level_sentence(decisions))
         settings = _settings(spec, old.settings.ports if old is not None else None)
         identity = old.identity if old is not None else secrets.token_hex(3)

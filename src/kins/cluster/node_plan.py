@@ -6,6 +6,7 @@ directories, files, links, settings and control groups of the sandbox's own are 
 
 from __future__ import annotations
 
+from kins.cluster.kubelet_view import hidden_place_steps
 from kins.cluster.preparation import control_group_name
 from kins.cluster.spec import Record
 from kins.components import Layout, kubelet
@@ -35,9 +36,10 @@ def node_steps(files: Layout, record: Record, facts: Facts) -> list[AnyStep]:
     """All steps for a node in a sandbox with these facts."""
     return [
         *_namespaces(),
-        *_sysctls(files, facts),
+        *_sysctls(files, record, facts),
         *_kernel_messages(facts),
         *_control_groups(record, facts),
+        *_view(files, record),
         *_directories(files, record, facts),
         *_hosts_file(facts),
         AddBridge(
@@ -58,13 +60,15 @@ def _namespaces() -> list[AnyStep]:
     ]
 
 
-def _sysctls(files: Layout, facts: Facts) -> list[AnyStep]:
+def _sysctls(files: Layout, record: Record, facts: Facts) -> list[AnyStep]:
     """Set what is there; where files are missing or refuse to be written, put an overlay over all of /proc/sys.
 
     Unlisted files stay the kernel's own in the overlay; forwarding is set before it, because it is meant for the
     kernel.
     """
     steps: list[AnyStep] = [SetSysctl(name=FORWARDING, value="1", because="pod network")]
+    if record.decisions.kubelet is not None and record.decisions.kubelet.kind == "no-cgroups":
+        return steps  # its container manager sets none
     answers = [facts.sysctls[name] for name in KUBELET_SYSCTLS]
     if all(answer.value is not None and answer.writable for answer in answers):
         return steps + [SetSysctl(name=name, value=value, because="kubelet") for name, value in KUBELET_SYSCTLS.items()]
@@ -114,6 +118,11 @@ def _control_groups(record: Record, facts: Facts) -> list[AnyStep]:
             MakeControlGroup(path=f"{place}/{name}", controllers=controller, because=because),
         ]
     return steps
+
+
+def _view(files: Layout, record: Record) -> list[AnyStep]:
+    view = record.decisions.kubelet is not None and record.decisions.kubelet.view
+    return hidden_place_steps(files) if view else []
 
 
 def _directories(files: Layout, record: Record, facts: Facts) -> list[AnyStep]:

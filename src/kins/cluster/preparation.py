@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from kins import kubeconfig, pki
-from kins.cluster.spec import Record
+from kins.cluster.kubelet_view import kubelet_view
+from kins.cluster.spec import KubeletDecision, Record
 from kins.components import Layout, Settings, containerd, kubelet
+from kins.components.environment import SYSTEM_PATH
 from kins.network import cni
+from kins.plan import launcher
 
 API_SERVER_NAMES = (
     "localhost",
@@ -49,7 +52,7 @@ def prepare_control_plane(files: Layout, settings: Settings) -> None:
     _write_client_configuration(files, settings, "admin", files.kubeconfig)
 
 
-def prepare_node(files: Layout, record: Record, pause_image: str) -> None:
+def prepare_node(files: Layout, record: Record, chosen: KubeletDecision, pause_image: str) -> None:
     """What containerd, the CNI plugin and the kubelet read."""
     settings = record.settings
     authority = pki.Authority.open(files.pki, "ca")
@@ -68,13 +71,26 @@ def prepare_node(files: Layout, record: Record, pause_image: str) -> None:
     resolver = resolver_file(files)
     _write_json(
         kubelet.configuration_file(files),
-        kubelet.configuration(files, settings, f"/{control_group_name(record)}", resolver),
+        kubelet.configuration(files, settings, chosen.kind, f"/{control_group_name(record)}", resolver),
     )
+    _write_view(files, record, chosen)
     # A copy: the sandbox may have none, and pods want one nevertheless (containerd fails a pod sandbox without it).
     if Path("/etc/resolv.conf").is_file():
         shutil.copyfile("/etc/resolv.conf", resolver)
     else:
         resolver.write_text("")
+
+
+def _write_view(files: Layout, record: Record, chosen: KubeletDecision) -> None:
+    """What the kubelet's own mount namespace needs; a recovered cluster may have had one before."""
+    kubelet.view_file(files).unlink(missing_ok=True)
+    if not chosen.view:
+        return
+    launcher.write(kubelet.view_file(files), kubelet_view(files, control_group_name(record)))
+    kubelet.programs(files).mkdir(exist_ok=True)
+    lazy = kubelet.programs(files) / "umount"
+    lazy.write_text(kubelet.LAZY_UNMOUNT.format(path=SYSTEM_PATH))
+    lazy.chmod(0o755)
 
 
 def resolver_file(files: Layout) -> Path:

@@ -7,25 +7,29 @@ from typing import Literal
 
 import msgspec
 
-from kins.components import COMPONENT_NAMES, Settings
+from kins.components import COMPONENT_NAMES, Settings, kubelet
 from kins.errors import UsageError
 
 # A DNS label (RFC 1123), as Kubernetes object names; `kins-NAME` must fit into one as well: it is the node's name.
 NAME_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 MAXIMUM_NAME = 58
 Level = Literal["node", "control-plane"]
+KUBELETS = ("auto", *kubelet.FLAGS)
 
 
 class ClusterSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A request for a cluster. `arguments` maps components to flags in the form `--name=value`."""
+    """A request for a cluster. `arguments` maps components to flags in the form `--name=value`; `kubelet` is a kind of
+    kubelet, or `auto` for the one that the facts suggest."""
 
     name: str = "default"
     control_plane_only: bool = False
+    kubelet: str = "auto"
     arguments: dict[str, tuple[str, ...]] = {}
 
     def validate(self) -> None:
         """Raises UsageError naming the first thing that is wrong."""
         validate_name(self.name)
+        self._validate_kubelet()
         for component in self.arguments:
             if component not in COMPONENT_NAMES:
                 raise UsageError(
@@ -33,6 +37,18 @@ class ClusterSpec(msgspec.Struct, frozen=True, kw_only=True):
                     code="unknown-component",
                     hint=f"one of: {', '.join(COMPONENT_NAMES)}",
                 )
+
+    def _validate_kubelet(self) -> None:
+        if self.kubelet not in KUBELETS:
+            raise UsageError(
+                f"unknown kubelet {self.kubelet!r}", code="unknown-kubelet", hint=f"one of: {', '.join(KUBELETS)}"
+            )
+        if self.kubelet != "auto" and self.control_plane_only:
+            raise UsageError(
+                f"a control plane alone has no kubelet, and {self.kubelet!r} was asked for",
+                code="kubelet-without-node",
+                hint=f"kins up {self.name} --kubelet {self.kubelet}",
+            )
 
 
 class Missing(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +60,15 @@ class Missing(msgspec.Struct, frozen=True, kw_only=True):
     hint: str
 
 
+class KubeletDecision(msgspec.Struct, frozen=True, kw_only=True):
+    """Which kubelet, and the wish or fact that it rests on. With `view` it runs in a mount namespace of its own, in
+    which cpuacct has the file that cAdvisor misses."""
+
+    kind: kubelet.Kind
+    because: str
+    view: bool = False
+
+
 class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     """What the facts of the sandbox led to.
 
@@ -53,7 +78,7 @@ class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     level: Level
     missing: tuple[Missing, ...] = ()
     limits: tuple[str, ...] = ()
-    statistics: Literal["cadvisor", "injected"] = "cadvisor"
+    kubelet: KubeletDecision | None = None
     snapshotter: Literal["overlayfs", "native"] = "overlayfs"
     images_on: Literal["disk", "tmpfs"] = "disk"
 

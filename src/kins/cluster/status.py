@@ -15,7 +15,7 @@ import msgspec
 from kins.cluster import store
 from kins.cluster.api import ApiClient, node_conditions
 from kins.cluster.events import Event
-from kins.cluster.spec import Missing, Record
+from kins.cluster.spec import KubeletDecision, Missing, Record
 from kins.components import Layout
 from kins.errors import KinsError
 from kins.supervise import control
@@ -64,6 +64,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     healthy: bool
     missing: tuple[Missing, ...]
     limits: tuple[str, ...]
+    kubelet: KubeletDecision | None
     api: ApiHealth | None
     node: NodeHealth | None
     components: tuple[ComponentHealth, ...]
@@ -103,6 +104,7 @@ def status(name: str) -> Status:
         and all(_is_well(each) for each in components),
         missing=record.decisions.missing,
         limits=record.decisions.limits,
+        kubelet=record.decisions.kubelet,
         api=found_api,
         node=found_node,
         components=components,
@@ -117,6 +119,7 @@ def _crashed(name: str, record: Record | None) -> Status:
         healthy=False,
         missing=record.decisions.missing if record is not None else (),
         limits=(),
+        kubelet=record.decisions.kubelet if record is not None else None,
         api=None,
         node=None,
         components=(),

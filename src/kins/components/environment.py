@@ -27,3 +27,8 @@ def network_environment() -> dict[str, str]:
     """The caller's proxy and authority variables, whichever case they are written in."""
     names = (*NETWORK_VARIABLES, *(name.lower() for name in NETWORK_VARIABLES[:3]))
     return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def python_environment() -> dict[str, str]:
+    """What a component needs that is started by our own Python: where that finds us, if it was told."""
+    return {"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}

@@ -5,14 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from kins.components.environment import component_environment
+from kins.components.environment import component_environment, python_environment
 from kins.components.layout import ENGINE, Layout
 from kins.components.settings import Settings
+from kins.plan import launcher
 from kins.supervise import Component
 
 # Where CSI drivers and charts expect the kubelet's directory: the cluster's own one is mounted there.
 ROOT = "/var/lib/kubelet"
-Statistics = Literal["cadvisor", "injected"]
+# Upstream's; without cAdvisor (statistics are ours); without control groups too (the container manager is ours then).
+Kind = Literal["stock", "no-cadvisor", "no-cgroups"]
+FLAGS: dict[Kind, tuple[str, ...]] = {
+    "stock": (),
+    "no-cadvisor": ("--disable-cadvisor=statistics",),
+    "no-cgroups": ("--disable-cadvisor=all",),
+}
+# In gVisor any plain umount is refused below a mount that is seen in another mount namespace too, and that is what a
+# kubelet's directory is when the kubelet has a namespace of its own: its pods would hang in Terminating for ever.
+LAZY_UNMOUNT = """\
+#!/bin/sh
+PATH={path} exec umount -l "$@"
+"""
 
 
 def configuration_file(layout: Layout) -> Path:
@@ -20,7 +33,17 @@ def configuration_file(layout: Layout) -> Path:
     return layout.configuration / "kubelet.json"
 
 
-def configuration(layout: Layout, settings: Settings, control_group: str, resolver: Path) -> dict[str, Any]:
+def view_file(layout: Layout) -> Path:
+    """The steps that prepare the kubelet's own mount namespace, where it has one."""
+    return layout.configuration / "kubelet-view.json"
+
+
+def programs(layout: Layout) -> Path:
+    """The directory of programs that the kubelet finds before the system's, where it has a namespace of its own."""
+    return layout.configuration / "kubelet-programs"
+
+
+def configuration(layout: Layout, settings: Settings, kind: Kind, control_group: str, resolver: Path) -> dict[str, Any]:
     """A KubeletConfiguration (kubelet.config.k8s.io/v1beta1).
 
     Eviction looks at memory only: sandboxes often start on a disk that is nearly full, which upstream's thresholds
@@ -42,6 +65,7 @@ def configuration(layout: Layout, settings: Settings, control_group: str, resolv
         "tlsCertFile": layout.certificate("kubelet"),
         "tlsPrivateKeyFile": layout.key("kubelet"),
         "containerRuntimeEndpoint": f"unix://{layout.containerd_socket}",
+        **({"cgroupsPerQOS": False, "enforceNodeAllocatable": []} if kind == "no-cgroups" else {}),
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": control_group,
         "failCgroupV1": False,
@@ -64,14 +88,19 @@ def configuration(layout: Layout, settings: Settings, control_group: str, resolv
     }
 
 
-def kubelet(layout: Layout, settings: Settings, statistics: Statistics) -> Component:
-    """Upstream's kubelet; `injected` replaces cAdvisor by our own statistics source where cAdvisor cannot work."""
+def kubelet(layout: Layout, settings: Settings, kind: Kind) -> Component:
+    """The kubelet of a kind; in a mount namespace of its own where `view_file` was written."""
+    environment = component_environment(layout.directory)
+    launch: tuple[str, ...] = ()
+    if view_file(layout).exists():
+        launch = launcher.command(view_file(layout))
+        environment |= {"PATH": f"{programs(layout)}:{environment['PATH']}", **python_environment()}
     return Component(
         name="kubelet",
         argv=(
             str(ENGINE),
             "kubelet",
-            *(("--disable-cadvisor",) if statistics == "injected" else ()),
+            *FLAGS[kind],
             f"--config={configuration_file(layout)}",
             f"--kubeconfig={layout.client_configuration('kubelet')}",
             f"--root-dir={ROOT}",
@@ -79,7 +108,8 @@ def kubelet(layout: Layout, settings: Settings, statistics: Statistics) -> Compo
             f"--node-ip={settings.node_address}",
             *settings.extra("kubelet"),
         ),
-        environment=component_environment(layout.directory),
+        environment=environment,
+        launcher=launch,
         log=layout.log("kubelet"),
         readiness="notify",
         stop_rank=0,

@@ -48,6 +48,18 @@ class BindMount(NamespaceStep, frozen=True, kw_only=True):
         mounts.make_private(self.target)
 
 
+class Unmount(NamespaceStep, frozen=True, kw_only=True):
+    """Take a mount away with all below it, however its mounts are told to others (see `BindMount`)."""
+
+    target: str
+
+    def describe(self) -> str:
+        return f"umount --lazy {shlex.quote(self.target)}"
+
+    def execute(self) -> None:
+        mounts.unmount(self.target, lazy=True)
+
+
 class SetPropagation(NamespaceStep, frozen=True, kw_only=True):
     """How mounts below `target` are told to other namespaces and to binds of it, recursively."""
 

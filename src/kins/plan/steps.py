@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from kins.plan.files import CreateFile, MakeDirectory
 from kins.plan.kernel import AddBridge, MakeControlGroup, SetSysctl
-from kins.plan.mounts import BindMount, MountFileSystem, SetPropagation
+from kins.plan.mounts import BindMount, MountFileSystem, SetPropagation, Unmount
 
 AnyStep = (
-    CreateFile | MakeDirectory | AddBridge | MakeControlGroup | SetSysctl | BindMount | MountFileSystem | SetPropagation
+    CreateFile
+    | MakeDirectory
+    | AddBridge
+    | MakeControlGroup
+    | SetSysctl
+    | BindMount
+    | MountFileSystem
+    | SetPropagation
+    | Unmount
 )

@@ -8,14 +8,11 @@ from typing import Literal
 import msgspec
 
 from kins.sandbox.facts import Facts
-from kins.sys import mounts
 
 # What the kubelet's container manager asks for (pkg/kubelet/cm/container_manager_linux.go,
 # validateSystemRequirements) and what its pods' limits need.
 REQUIRED_V1 = ("cpu", "cpuacct", "cpuset", "memory", "pids")
 REQUIRED_V2 = ("cpu", "cpuset", "memory", "pids")
-# File systems that cAdvisor has no plugin for (>= Kubernetes 1.36): their figures come from our own statistics source.
-UNKNOWN_TO_CADVISOR = (mounts.GOFER_9P,)
 
 
 class Lack(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,10 +55,10 @@ def choose(facts: Facts, ranges: tuple[str, ...] = ()) -> Choice:
     return Choice(level="control-plane" if lacks else "node", lacks=tuple(lacks))
 
 
-def statistics_source(facts: Facts) -> Literal["cadvisor", "injected"]:
-    """cAdvisor, where it has the files and file systems it needs; by `usage_per_cpu` and `data_type`."""
-    has_usage = facts.usage_per_cpu or control_group_layout(facts) == "v2"
-    return "cadvisor" if has_usage and facts.data_type not in UNKNOWN_TO_CADVISOR else "injected"
+def has_usage_of_root(facts: Facts) -> bool:
+    """Whether cAdvisor can read the use of the root control group, without which no kubelet that it serves gets ready;
+    by `usage_per_cpu` and `control_groups_v2`."""
+    return facts.usage_per_cpu or control_group_layout(facts) == "v2"
 
 
 def image_store(facts: Facts) -> tuple[Literal["overlayfs", "native"], Literal["disk", "tmpfs"]]:

@@ -11,7 +11,8 @@ import msgspec
 class Component(msgspec.Struct, frozen=True, kw_only=True):
     """One long-running process.
 
-    `environment` is the whole environment of the process, not an addition to ours. `readiness` says how it tells that
+    `launcher` is put before `argv` to start it, and becomes it. `environment` is the whole environment of the process,
+    not an addition to ours. `readiness` says how it tells that
     it serves: `notify` by sd_notify(3), `started` by being there. `stop_rank` orders the stop: lower ranks are stopped
     first.
     """
@@ -20,6 +21,7 @@ class Component(msgspec.Struct, frozen=True, kw_only=True):
     argv: tuple[str, ...]
     environment: dict[str, str]
     log: Path
+    launcher: tuple[str, ...] = ()
     readiness: Literal["notify", "started"] = "started"
     stop_rank: int = 0
 

@@ -52,7 +52,7 @@ class SupervisedProcess:
         with open(component.log, "ab") as log:
             try:
                 child = subprocess.Popen(
-                    component.argv,
+                    (*component.launcher, *component.argv),
                     env=environment,
                     stdin=subprocess.DEVNULL,
                     stdout=log,

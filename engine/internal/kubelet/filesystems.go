@@ -1,0 +1,90 @@
+package kubelet
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/google/cadvisor/fs"
+	"github.com/google/cadvisor/fs/vfs"
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sync/singleflight"
+	"golang.org/x/sys/unix"
+	"k8s.io/klog/v2"
+)
+
+// answerTime is how long a file system may take to tell its size: one whose server is gone may never do so.
+const answerTime = 2 * time.Second
+
+// sandboxKinds are file systems on which sandboxes and virtual machines start, and which cAdvisor (>= 0.56) has no plugin
+// for: a kubelet whose directory lies on one then finds no disk ("could not find device in cached partitions map").
+var sandboxKinds = []string{"9p", "gofer", "virtiofs", "fuse", "fuseblk"}
+
+func init() {
+	if err := fs.RegisterPlugin("sandbox", &sandboxFileSystems{}); err != nil {
+		klog.Fatalf("register a file system plugin: %v", err)
+	}
+}
+
+// sandboxFileSystems is a plugin of cAdvisor's (github.com/google/cadvisor/fs, plugin.go).
+type sandboxFileSystems struct {
+	questions singleflight.Group
+}
+
+var _ fs.FsPlugin = (*sandboxFileSystems)(nil)
+
+// Name is the plugin's in log messages.
+func (*sandboxFileSystems) Name() string { return "sandbox" }
+
+// CanHandle is asked with the type as the mount table has it.
+func (*sandboxFileSystems) CanHandle(kind string) bool {
+	return slices.Contains(sandboxKinds, kind) || strings.HasPrefix(kind, "fuse.")
+}
+
+// Priority gives way to a plugin that upstream may have for one of these some day.
+func (*sandboxFileSystems) Priority() int { return -1 }
+
+// ProcessMount makes one device of each file system, however often and with whatever source it is mounted: sources are
+// often "none" there. cAdvisor itself adds "/" under its source, so that other mounts of it would make it two devices.
+func (*sandboxFileSystems) ProcessMount(mount *mountinfo.Info) (bool, *mountinfo.Info, error) {
+	if mount.Mountpoint == "/" {
+		return true, mount, nil
+	}
+	var root unix.Stat_t
+	if err := unix.Stat("/", &root); err != nil {
+		return false, nil, &os.PathError{Op: "stat", Path: "/", Err: err}
+	}
+	if unix.Mkdev(uint32(mount.Major), uint32(mount.Minor)) == root.Dev {
+		return false, mount, nil
+	}
+	named := *mount
+	named.Source = fmt.Sprintf("%s-%d:%d", mount.FSType, mount.Major, mount.Minor)
+	return true, &named, nil
+}
+
+// GetStats is statfs(2), within a time. Who asks while a question is open shares its answer: a second call would hang as
+// the first does.
+func (plugin *sandboxFileSystems) GetStats(_ string, partition fs.PartitionInfo) (*fs.FsStats, error) {
+	place := partition.Mountpoint
+	answers := plugin.questions.DoChan(place, func() (any, error) { return size(place) })
+	select {
+	case answer := <-answers:
+		found, _ := answer.Val.(*fs.FsStats)
+		return found, answer.Err
+	case <-time.After(answerTime):
+		return nil, &os.PathError{Op: "statfs", Path: place, Err: syscall.ETIMEDOUT}
+	}
+}
+
+func size(place string) (*fs.FsStats, error) {
+	capacity, free, available, inodes, inodesFree, err := vfs.GetVfsStats(place)
+	if err != nil {
+		return nil, &os.PathError{Op: "statfs", Path: place, Err: err}
+	}
+	return &fs.FsStats{
+		Capacity: capacity, Free: free, Available: available, Inodes: &inodes, InodesFree: &inodesFree, Type: fs.VFS,
+	}, nil
+}
