@@ -74,7 +74,7 @@ def install(tree: Path, wheel: Path, dependencies: Path) -> None:
         place.mkdir()
         inside.append(shlex.join(["mount", "--bind", "-o", "ro", str(source), str(place)]))
     pip = [f"{ENVIRONMENT}/bin/pip", "--no-cache-dir", "--disable-pip-version-check", "install"]
-    files = ["--no-index", "--find-links", "/tmp/dependencies", f"/tmp/wheel/{wheel.name}"]
+    files = ["--no-index", "--find-links", "/tmp/dependencies", with_extras(wheel)]
     inside += [
         shlex.join(["chroot", str(tree), "python3", "-m", "venv", ENVIRONMENT]),
         shlex.join(["chroot", str(tree), *pip, *files]),
@@ -91,12 +91,24 @@ def wheelhouse(wheel: Path) -> Path:
 
 
 def requirements(wheel: Path) -> list[str]:
-    """What a wheel depends on, without its extras (core metadata, Requires-Dist)."""
+    """What a wheel depends on, with all its extras (core metadata, Requires-Dist)."""
+    found = metadata(wheel, "Requires-Dist")
+    # pip would leave out a line whose marker asks for an extra.
+    return [line.partition(";")[0].strip() if "extra" in line.partition(";")[2] else line for line in found]
+
+
+def with_extras(wheel: Path) -> str:
+    """A wheel below /tmp/wheel as pip takes it, with every extra."""
+    return f"/tmp/wheel/{wheel.name}[{','.join(metadata(wheel, 'Provides-Extra'))}]"
+
+
+def metadata(wheel: Path, field: str) -> list[str]:
+    """The values of a field of a wheel's metadata."""
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-        metadata = BytesParser().parsebytes(archive.read(name), headersonly=True)
-    found: list[str] = metadata.get_all("Requires-Dist", [])
-    return [line for line in found if "extra" not in line.partition(";")[2]]
+        headers = BytesParser().parsebytes(archive.read(name), headersonly=True)
+    found: list[str] = headers.get_all(field, [])
+    return found
 
 
 def download_options(tree: Path) -> list[str]:
