@@ -136,6 +136,7 @@ WRONG: list[tuple[str, str]] = [
     ("redirect:/proc/*/task/*=/b", "at most one component *"),
     ("redirect:/proc/*=/b/*/*", "at most one component *"),
     ("redirect:/proc/self=/b/*", "can be in the second"),
+    (f"redirect:/{'ü' * 2048}=/b", "more than 4095 bytes"),
     ("statfs:/a", "has the form statfs:PATH=TYPE"),
     ("statfs:/a=", "has the form statfs:PATH=TYPE"),
     ("statfs:a=ext4", "'a' is no absolute path"),

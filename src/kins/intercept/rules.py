@@ -14,8 +14,10 @@ import msgspec
 from kins.errors import UsageError
 
 VERSION = 1
-# Stands for one component: a process in /proc, `self` and `thread-self` included.
+# Stands for one component; in /proc for a process, `self` and `thread-self` included.
 ANY = "*"
+# PATH_MAX holds a zero byte too.
+LONGEST_PATH = 4095
 # uname(2): struct utsname holds 64 bytes and a zero.
 LONGEST_RELEASE = 64
 LARGEST_TYPE = 0xFFFFFFFF
@@ -142,7 +144,9 @@ def _path(path: str, *, wildcard: bool = False) -> list[str]:
         raise Fault(f"{path!r} has empty components, . or .. in it, or / at its end", f"write {clean}")
     components = path.split("/")[1:]
     if ANY in components and not wildcard:
-        raise Fault(f"{path!r}: {ANY} stands for a process in redirections only", "name the path itself")
+        raise Fault(f"{path!r}: {ANY} is for redirections only", "name the path itself")
+    if len(os.fsencode(path)) > LONGEST_PATH:
+        raise Fault(f"{path[:40]!r}… has more than {LONGEST_PATH} bytes", "take a shorter path")
     return components
 
 
