@@ -28,6 +28,7 @@ from kins.components import COMPONENT_NAMES, Layout, Settings
 from kins.components.layout import BINARIES, ENGINE
 from kins.components.settings import Ports
 from kins.kubeconfig import Entry, build, dump, merge, write_private
+from kins.sys import interception
 
 SOURCES = Path(kins.__file__).resolve().parents[1]
 LIMIT = 60
@@ -437,6 +438,58 @@ def test_kubectl_gets_its_arguments_and_gives_its_exit_code(command: Command, cr
     done = command("kubectl", "dev", "--", "config", "get-contexts", "nosuch", "-o", "name")
     assert done.returncode == 1
     assert "nosuch" in done.stderr
+
+
+# Interception
+
+EXAMPLE_RULES = """\
+{
+  "version": 1,
+  "rules": [
+    {
+      "redirect": {
+        "from": "/a",
+        "to": "/b",
+        "only_existing": true
+      }
+    },
+    {
+      "uname": {
+        "release": "6.1"
+      }
+    }
+  ]
+}
+"""
+
+
+def test_what_would_be_intercepted_is_a_shell_command(command: Command) -> None:
+    rules = command.place / "rules.yaml"
+    rules.write_text("rules: [{uname: {release: '6.1'}}]")
+    done = command("intercept", "--rules", str(rules), "--rule", "overlay:/a=/b", "--dry-run", "cat", "-n", "a b")
+    assert (done.returncode, done.stderr) == (0, "")
+    line = f"{interception.PROGRAM} --backend auto --rules /dev/fd/3 -- cat -n 'a b' 3<<'RULES'"
+    assert done.stdout == f"{line}\n{EXAMPLE_RULES}RULES\n"
+
+
+@pytest.mark.skipif(not interception.PROGRAM.exists(), reason="this source tree was not built (make wheel): no tracer")
+@pytest.mark.parametrize(
+    ("arguments", "status", "output", "said"),
+    [
+        (["sh", "-c", "uname -r; exit 7"], 7, "6.1.0-kins\n", ""),
+        (["sh", "-c", "kill -TERM $$"], 143, "", ""),
+        (["nosuch-program"], 127, "", "nosuch-program"),
+        (["/etc/passwd"], 126, "", "/etc/passwd"),
+    ],
+    ids=str,
+)
+def test_an_intercepted_command_gives_its_exit_code(
+    command: Command, arguments: list[str], status: int, output: str, said: str
+) -> None:
+    done = command("intercept", "--rule", "uname:6.1.0-kins", "--", *arguments)
+    # Python says -15 of a process that a signal ended, as a shell says 143.
+    code = done.returncode if done.returncode >= 0 else 128 - done.returncode
+    assert (code, done.stdout, said in done.stderr, bool(done.stderr)) == (status, output, True, bool(said))
 
 
 # Completion
