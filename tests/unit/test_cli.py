@@ -472,7 +472,27 @@ def test_what_would_be_intercepted_is_a_shell_command(command: Command) -> None:
     assert done.stdout == f"{line}\n{EXAMPLE_RULES}RULES\n"
 
 
-@pytest.mark.skipif(not interception.PROGRAM.exists(), reason="this source tree was not built (make wheel): no tracer")
+needs_tracer = pytest.mark.skipif(
+    not interception.PROGRAM.exists(), reason="this source tree was not built (make wheel): there is no tracer"
+)
+
+
+@needs_tracer
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_a_shell_runs_what_would_be_intercepted(command: Command, shell: str) -> None:
+    script = command("intercept", "--rule", "uname:6.1.0-kins", "--dry-run", "uname", "-r").stdout
+    done = subprocess.run([shell, "-c", script], capture_output=True, text=True, check=False, timeout=LIMIT)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "6.1.0-kins\n", "")
+
+
+@needs_tracer
+def test_an_intercepted_command_has_no_descriptor_of_ours(command: Command) -> None:
+    listed = ["python3", "-c", "import os; print(sorted(os.listdir('/proc/self/fd')))"]
+    plain = subprocess.run(listed, env=command.environment, capture_output=True, text=True, check=True)
+    assert command("intercept", "--rule", "uname:6.1.0-kins", *listed).stdout == plain.stdout
+
+
+@needs_tracer
 @pytest.mark.parametrize(
     ("arguments", "status", "output", "said"),
     [

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,6 +30,16 @@ func inherited(own ...int) []int {
 		}
 	}
 	return list
+}
+
+// keepFromProgram has a descriptor closed on exec that was given to this program, by the path of a file to read.
+func keepFromProgram(name string) {
+	for _, directory := range []string{"/proc/self/fd/", "/dev/fd/"} {
+		text, ok := strings.CutPrefix(name, directory)
+		if descriptor, err := strconv.Atoi(text); ok && err == nil && descriptor > 2 {
+			unix.CloseOnExec(descriptor)
+		}
+	}
 }
 
 // letGo closes descriptors: whoever waits for the end of a pipe must wait for the program alone. Where they were

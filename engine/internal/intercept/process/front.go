@@ -45,7 +45,7 @@ var forwarded = []os.Signal{
 // Front runs the command of the options and returns the exit status to end with, or does not return: the front dies by
 // the signal that the program died of.
 func Front(options Options) int {
-	if err := options.check(); err != nil {
+	if err := options.hold(); err != nil {
 		return complain(StatusUsage, err)
 	}
 	caught := make(chan os.Signal, 64)

@@ -4,6 +4,9 @@ package process
 
 import (
 	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
 
 	"kins/engine/internal/intercept/rules"
 )
@@ -61,8 +64,24 @@ func (options Options) arguments() []string {
 	return append(append(list, "--"), options.Command...)
 }
 
-// check refuses what only the tracer would find out otherwise.
-func (options Options) check() error {
-	_, err := rules.Read(options.Rules)
-	return err
+// hold reads the rules, refuses what only the tracer would find out otherwise, and keeps them in memory for it: their
+// file may be a pipe, which gives them only once.
+func (options *Options) hold() error {
+	content, err := os.ReadFile(options.Rules)
+	if err != nil {
+		return err
+	}
+	if _, err := rules.Parse(content); err != nil {
+		return fmt.Errorf("%s: %w", options.Rules, err)
+	}
+	keepFromProgram(options.Rules)
+	descriptor, err := unix.MemfdCreate("kins-intercept-rules", 0)
+	if err != nil {
+		return fmt.Errorf("memfd_create: %w", err)
+	}
+	if _, err := unix.Write(descriptor, content); err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	options.Rules = fmt.Sprintf("/proc/self/fd/%d", descriptor)
+	return nil
 }

@@ -58,6 +58,7 @@ func (tracer *tracer) start(arguments []string, streams []int) error {
 	if err != nil {
 		return err
 	}
+	keepFromProgram(options.Rules)
 	tracer.counters = statistics.New(set.Rules)
 	tracer.counters.Backend = Ptrace
 	stub, err := startStub(calls.Needed(set.Needs()), options.Command)
