@@ -22,7 +22,7 @@ from kins.cgroupfs.machine import format_list, parse_list
 from kins.cgroupfs.model import Group
 from kins.cgroupfs.nodes import GroupDirectory, GroupFile, Paths
 from kins.cgroupfs.processes import parse_stat
-from kins.cgroupfs.views import MOUNT_LINE, as_the_kernels, process_groups
+from kins.cgroupfs.views import MOUNT_LINE, as_if_mounted, as_the_kernels, process_groups
 from kins.errors import KinsError
 
 FILES = version_1()
@@ -458,6 +458,18 @@ def test_mounts_are_shown_as_the_kernels() -> None:
     assert bound is not None
     assert as_the_kernels(1, bound, 1) == ["50 27 0:900004 /a/b /container/memory ro - cgroup cgroup rw,memory"]
     assert as_the_kernels(2, mount, 1)[0].endswith("shared:3 - cgroup2 cgroup2 rw")
+
+
+def test_control_groups_of_the_kernel_below_the_mount_are_left_out() -> None:
+    lines = [
+        "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw",
+        "32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu",
+        "33 23 0:30 / /elsewhere rw - cgroup cgroup rw,cpu",
+        "42 31 0:99 / /sys/fs/cgroup rw - fuse kins rw",
+    ]
+    shown = as_if_mounted(1, lines, "0:99").splitlines()
+    assert shown[0] == lines[2]
+    assert len(shown) == 2 + len(CONTROLLERS_V1)
 
 
 def test_rules_name_every_directory_before_their_parent() -> None:

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What is asked again each time, because it changes without the kernel's doing.
 # What fuse_main() returns when a signal has ended it, or the mount was removed (libfuse, lib/helper.c).
 STOPPED = (7, 8)
-UNCACHED = {"entry_timeout": 0, "attr_timeout": 0, "negative_timeout": 0}
+# Owners and modes change through this mount only, so the kernel knows of it. Names too, but gVisor does not forget
+# those below a directory that is removed: "stale file handle" in the next one of the same name.
+CACHED_SECONDS = {"entry_timeout": 0, "attr_timeout": 60, "negative_timeout": 0}
 
 
 def serve(groups: ControlGroups, mount: Path) -> None:
@@ -49,7 +50,7 @@ def serve(groups: ControlGroups, mount: Path) -> None:
             default_permissions=True,
             # Contents have no size: without it the kernel reads none of them.
             direct_io=True,
-            **UNCACHED,
+            **CACHED_SECONDS,
         )
     except RuntimeError as error:
         if system.paths.device and error.args[0] in STOPPED:

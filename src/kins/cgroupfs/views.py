@@ -66,14 +66,27 @@ def process_mounts(version: int, pid: int, device: str) -> str | None:
         text = Path(f"/proc/{pid}/mountinfo").read_text()
     except OSError:
         return None
-    lines: list[str] = []
-    for line in text.splitlines():
-        match = MOUNT_LINE.fullmatch(line)
-        if match is None or match["device"] != device:
-            lines.append(line)
-        else:
-            lines += as_the_kernels(version, match, FIRST_IDENTITY + len(lines))
-    return "".join(f"{line}\n" for line in lines)
+    return as_if_mounted(version, text.splitlines(), device)
+
+
+def as_if_mounted(version: int, lines: list[str], device: str) -> str:
+    """The same for lines; control groups of the kernel that our mount covers are left out."""
+    matches = [MOUNT_LINE.fullmatch(line) for line in lines]
+    ours = {match["point"] for match in matches if match is not None and match["device"] == device}
+    found: list[str] = []
+    for line, match in zip(lines, matches, strict=True):
+        if match is not None and match["device"] == device:
+            found += as_the_kernels(version, match, FIRST_IDENTITY + len(found))
+        elif match is None or not is_covered(match, ours):
+            found.append(line)
+    return "".join(f"{line}\n" for line in found)
+
+
+def is_covered(line: re.Match[str], ours: set[str]) -> bool:
+    """Whether a line is one of the kernel's control groups, or of their directory, at or below one of our mounts."""
+    point = line["point"]
+    below = any(point.startswith(f"{mount}/") for mount in ours) and line["kind"] in ("cgroup", "cgroup2")
+    return below or point in ours
 
 
 def as_the_kernels(version: int, line: re.Match[str], identity: int) -> list[str]:
