@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from tests.harness import BUILD
@@ -23,6 +24,9 @@ SUITE = "bookworm"
 # What a small hosted sandbox offers, and what kins may therefore count on: Python, mount(8), ps, curl. libfuse is there
 # for the optional control groups in FUSE.
 SANDBOX_PACKAGES = ("ca-certificates", "curl", "libfuse3-3", "mount", "procps", "python3", "python3-venv")
+
+# Debian's Docker engine, for the experiment that runs it inside; its recommended packages are about other things.
+DOCKER_PACKAGES = ("docker.io",)
 
 # The account of the tests that need no privilege.
 USER_ID = 1000
@@ -58,6 +62,19 @@ def sandbox_tree() -> Path:
     """The root file system of the sandboxes: the minimal tree, `SANDBOX_PACKAGES` and an ordinary user."""
     digest = hashlib.sha256(" ".join(SANDBOX_PACKAGES).encode()).hexdigest()[:12]
     return made_once(BUILD / "rootfs" / f"{SUITE}-sandbox-{digest}", make_sandbox_tree)
+
+
+def docker_tree() -> Path:
+    """The sandboxes' tree with a Docker engine."""
+    base = sandbox_tree()
+    digest = hashlib.sha256(" ".join([base.name, *DOCKER_PACKAGES]).encode()).hexdigest()[:12]
+    return made_once(BUILD / "rootfs" / f"{SUITE}-docker-{digest}", partial(make_docker_tree, base))
+
+
+def make_docker_tree(base: Path, target: Path) -> None:
+    """Fill `target`; see `docker_tree`."""
+    copy_tree(base, target)
+    install_packages(target, DOCKER_PACKAGES)
 
 
 def make_sandbox_tree(target: Path) -> None:

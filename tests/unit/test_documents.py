@@ -41,6 +41,8 @@ from kins.cluster.status import ApiHealth, ComponentHealth, NodeHealth, State, S
 from kins.components import Layout
 from kins.components.environment import NETWORK_VARIABLES
 from kins.errors import KinsError
+from kins.experiments.model import Excerpt, ExperimentResult, Measurement
+from kins.experiments.model import Verdict as ExperimentVerdict
 from kins.soak.churn import Churn, Failure
 from kins.soak.figures import Restart
 from kins.soak.latency import Latency, Spread
@@ -54,7 +56,7 @@ DOCUMENTS = [pytest.param(document, id=str(document.relative_to(ROOT))) for docu
 REFERENCE = ROOT / "docs" / "reference"
 STRUCTS = [Created, Missing, Event, Deleted, Status, ApiHealth, NodeHealth, ComponentHealth, LoadedImage]
 STRUCTS += [SoakReport, Cause, Readiness, Break, Restart, ErrorLines, Trend, Churn, Failure, Latency, Spread]
-STRUCTS += [Surroundings]
+STRUCTS += [Surroundings, ExperimentResult, Measurement, Excerpt]
 
 
 @pytest.fixture(autouse=True)
@@ -247,6 +249,7 @@ def test_words_of_a_soak() -> None:
         return next(meaning for name, _, meaning in keys if name == f"`{key}`")
 
     assert set(codes(cell("Trend", "verdict"))) == set(get_args(Verdict))
+    assert set(codes(cell("ExperimentResult", "verdict"))) == set(get_args(ExperimentVerdict))
     assert set(codes(cell("Trend", "quantity"))) == set(get_args(Quantity))
 
 

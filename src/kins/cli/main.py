@@ -23,6 +23,7 @@ COMMANDS = {
     "image": "Load images into a cluster's node.",
     "intercept": "Run a command with some system calls answered otherwise.",
     "soak": "Watch a running cluster under a load.",
+    "experiments": "Repeat the experiments of a research report.",
     "completion": "Print the completion script for a shell.",
     "version": "Show the versions of kins and of what it runs.",
 }

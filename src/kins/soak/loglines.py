@@ -34,6 +34,8 @@ VARIABLE = (
     (re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{10,64}\b"), "ID"),
     (re.compile(r"(?<![\w.])\d[\d.]*(?:ns|µs|ms|s|m|h)?\b"), "N"),
     (re.compile(r"(?<=-)\d+\b"), "N"),
+    # What Kubernetes appends to generated names (apimachinery, pkg/util/rand): no vowels, no 0, 1 and 3.
+    (re.compile(r"(?<=-)[bcdfghjklmnpqrstvwxz2456789]{5,10}\b"), "HASH"),
 )
 LONGEST_PATTERN = 200
 LONGEST_LINE = 500
@@ -81,6 +83,7 @@ class LogWatch:
         self._counts: Counter[tuple[str, str]] = Counter()
         self._examples: dict[tuple[str, str], str] = {}
         self.memory_cache_errors = 0
+        self.memory_cache_example = ""
 
     def look(self) -> None:
         """Count the lines that are new."""
@@ -95,6 +98,7 @@ class LogWatch:
     def _count(self, name: str, line: str) -> None:
         if MEMORY_CACHE in line:
             self.memory_cache_errors += 1
+            self.memory_cache_example = self.memory_cache_example or line.strip()[:LONGEST_LINE]
         if is_error(line):
             key = (name, pattern(line))
             self._counts[key] += 1
