@@ -10,14 +10,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from kins.cgroupfs import rules
 from kins.cgroupfs.control_groups import CONTROLLERS_V1, ControlGroups, Writer
-from kins.cgroupfs.files import version_1
+from kins.cgroupfs.enforcement import Enforcement
+from kins.cgroupfs.files import version_1, version_2
+from kins.cgroupfs.files.declaration import ControlFile
+from kins.cgroupfs.limits import OwnLimits, TreeLimits
 from kins.cgroupfs.machine import format_list, parse_list
 from kins.cgroupfs.model import Group
 from kins.cgroupfs.nodes import GroupDirectory, GroupFile, Paths
@@ -25,17 +31,19 @@ from kins.cgroupfs.processes import parse_stat
 from kins.cgroupfs.views import MOUNT_LINE, as_if_mounted, as_the_kernels, process_groups
 from kins.errors import KinsError
 
-FILES = version_1()
+FILES = {1: version_1(), 2: version_2()}
+# Where the kernel's only hierarchy of version 2 is, beside those of version 1.
+KERNELS_UNIFIED = "unified"
 KERNEL = Path("/sys/fs/cgroup")
 
 
 class Groups:
-    """Control groups of version 1, used by path."""
+    """Control groups of a version, used by path."""
 
-    def __init__(self, state: Path | None = None) -> None:
-        self.all = ControlGroups(1, state)
+    def __init__(self, state: Path | None = None, version: int = 1) -> None:
+        self.all = ControlGroups(version, state)
         self.all.load()
-        self.paths = Paths(self.all, FILES)
+        self.paths = Paths(self.all, FILES[version])
 
     def make(self, path: str) -> Group:
         """mkdir."""
@@ -81,9 +89,12 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 # Beside the kernel
 
 
-@pytest.fixture(params=[name for name in CONTROLLERS_V1 if (KERNEL / name / "cgroup.procs").exists()])
+HIERARCHIES = [name for name in (*CONTROLLERS_V1, KERNELS_UNIFIED) if (KERNEL / name / "cgroup.procs").exists()]
+
+
+@pytest.fixture(params=HIERARCHIES)
 def kernels(request: pytest.FixtureRequest) -> Iterator[Path]:
-    """A new group of the kernel's, in each hierarchy of version 1 that is mounted here."""
+    """A new group of the kernel's, in each hierarchy that is mounted here."""
     group = KERNEL / request.param / f"kins-test-{secrets.token_hex(4)}"
     try:
         group.mkdir()
@@ -95,30 +106,52 @@ def kernels(request: pytest.FixtureRequest) -> Iterator[Path]:
 
 # What only some kernels have, by their configuration.
 CONFIGURED = ("blkio.bfq.", "cpu.rt_", "cpu.idle", "cpu.cfs_burst_us", "memory.kmem.", "cpu.stat.local", "pids.peak")
+# In version 2 it tells who waits for what, which nobody else knows, and of each controller that it is attached to.
+NOT_OURS = ("cgroup.pressure", "cpu.pressure", "io.pressure", "memory.pressure", "cgroup.stat.local")
 # What the kernel charges to a group although nobody is in it.
-MOVING = ("memory.kmem.slabinfo",)
+MOVING = ("memory.kmem.slabinfo", "memory.pressure_level", "cgroup.stat")
 
 
-def test_files_are_those_of_the_kernel(groups: Groups, kernels: Path) -> None:
+@dataclass(frozen=True)
+class Twins:
+    """A group of ours and one of the kernel's that are new; ours is at `path`."""
+
+    groups: Groups
+    path: str
+    kernels: Path
+    files: dict[str, ControlFile]
+
+
+@pytest.fixture
+def twins(kernels: Path) -> Twins:
+    """The same group twice."""
     controller = kernels.parent.name
-    groups.make(f"/{controller}/group")
-    ours = set(groups.listed(f"/{controller}/group"))
-    theirs = {path.name for path in kernels.iterdir()}
-    differing = {name for name in ours ^ theirs if not name.startswith(CONFIGURED)}
+    groups = Groups(version=2 if controller == KERNELS_UNIFIED else 1)
+    if controller != KERNELS_UNIFIED:
+        groups.make(f"/{controller}/group")
+        return Twins(groups, f"/{controller}/group", kernels, FILES[1][controller])
+    passed_on = (kernels.parent / "cgroup.subtree_control").read_text().split()
+    groups.write("/cgroup.subtree_control", " ".join(f"+{name}" for name in passed_on))
+    groups.make("/group")
+    return Twins(groups, "/group", kernels, FILES[2][""])
+
+
+def test_files_are_those_of_the_kernel(twins: Twins) -> None:
+    ours = set(twins.groups.listed(twins.path))
+    theirs = {path.name for path in twins.kernels.iterdir()}
+    differing = {name for name in ours ^ theirs if not name.startswith((*CONFIGURED, *NOT_OURS))}
     assert differing == set()
     for name in ours & theirs:
-        assert FILES[controller][name].mode == (kernels / name).stat().st_mode & 0o777, name
+        assert twins.files[name].mode == (twins.kernels / name).stat().st_mode & 0o777, name
 
 
-def test_contents_are_those_of_the_kernel(groups: Groups, kernels: Path) -> None:
-    controller = kernels.parent.name
-    groups.make(f"/{controller}/group")
+def test_contents_are_those_of_the_kernel(twins: Twins) -> None:
     compared = 0
-    for path in kernels.iterdir():
-        file = FILES[controller].get(path.name)
-        if file is None or file.read is None or path.name in MOVING or path.name == "memory.pressure_level":
+    for path in twins.kernels.iterdir():
+        file = twins.files.get(path.name)
+        if file is None or file.read is None or path.name in MOVING:
             continue
-        assert groups.read(f"/{controller}/group/{path.name}") == path.read_text(), path.name
+        assert twins.groups.read(f"{twins.path}/{path.name}") == path.read_text(), path.name
         compared += 1
     assert compared > 3
 
@@ -158,57 +191,84 @@ WRITES = {
         "devices.allow": ("c 1:3 rwm", "c 5:* m", "c 1:3 x", "z 1:1 r", "c 1 r", "a *:* rwm"),
     },
     "freezer": {"freezer.state": ("FROZEN", "THAWED", "x")},
+    KERNELS_UNIFIED: {
+        "cgroup.freeze": ("1", "0", "2", "x"),
+        "cgroup.kill": ("2", "x", "-1"),
+        "cgroup.type": ("domain", "x"),
+        "cgroup.subtree_control": ("+xyz", "x", "cpu", ""),
+        "cgroup.max.depth": ("1", "max", "-1", "x"),
+        "cgroup.max.descendants": ("1", "max", "-1", "x"),
+        "cgroup.procs": ("x", "-1", "4194303"),
+        "cgroup.threads": ("x", "-1", "1"),
+        "hugetlb.2MB.max": ("2097152", "max", "x"),
+    },
     "blkio": {"blkio.throttle.read_bps_device": ("x", "8"), "blkio.bfq.weight": ("1", "1000", "1001", "0", "x")},
 }
 
 
-def answer(write: Path | None, text: str, groups: Groups, path: str) -> str:
-    """What writing gives: the error, or what is read afterwards."""
-    try:
-        if write is None:
-            groups.write(path, text)
-        else:
-            # Not by a buffered file: each write(2) counts, and an empty one is none.
-            descriptor = os.open(write, os.O_WRONLY)
-            try:
-                os.write(descriptor, f"{text}\n".encode())
-            finally:
-                os.close(descriptor)
-    except OSError as error:
-        return errno.errorcode[error.errno or 0]
-    file = FILES[path.split("/")[1]][path.rpartition("/")[2]]
-    if file.read is None:
-        name = path.rpartition("/")[2]
-        shown = "devices.list" if name.startswith("devices.") else "cgroup.procs"
-        path, write = path.replace(name, shown), write and write.with_name(shown)
-    return groups.read(path) if write is None else write.read_text()
+# What shows the effect of files that cannot be read.
+SHOWN = {"devices.allow": "devices.list", "devices.deny": "devices.list"}
 
 
-def test_writes_are_answered_as_by_the_kernel(groups: Groups, kernels: Path) -> None:
-    controller = kernels.parent.name
-    groups.make(f"/{controller}/group")
-    differing: dict[tuple[str, str], tuple[str, str]] = {}
-    for name, texts in WRITES[controller].items():
-        if not (kernels / name).exists():
+def test_writes_are_answered_as_by_the_kernel(twins: Twins) -> None:
+    differing = {}
+    for name, texts in WRITES[twins.kernels.parent.name].items():
+        if not (twins.kernels / name).exists():
             continue
         for text in texts:
-            theirs = answer(kernels / name, text, groups, f"/{controller}/group/{name}")
-            ours = answer(None, text, groups, f"/{controller}/group/{name}")
+            theirs = answer(partial(write_once, twins.kernels / name), (twins.kernels / shown(name)).read_text, text)
+            ours = answer(
+                partial(twins.groups.write, f"{twins.path}/{name}"),
+                partial(twins.groups.read, f"{twins.path}/{shown(name)}"),
+                text,
+            )
             if ours != theirs:
                 differing[name, text] = (ours, theirs)
     assert differing == {}
 
 
+def shown(name: str) -> str:
+    """Where the effect of writing is seen."""
+    return SHOWN.get(name, name if any(name in files and files[name].read for files in READABLE) else "cgroup.procs")
+
+
+READABLE = [*FILES[1].values(), *FILES[2].values()]
+
+
+def answer(write: Callable[[str], object], read: Callable[[], str], text: str) -> str:
+    """What writing gives: the error, or what is read afterwards."""
+    try:
+        write(text)
+    except OSError as error:
+        return errno.errorcode[error.errno or 0]
+    return read()
+
+
+def write_once(path: Path, text: str) -> None:
+    """One write(2), which is what counts in control groups."""
+    descriptor = os.open(path, os.O_WRONLY)
+    try:
+        os.write(descriptor, f"{text}\n".encode())
+    finally:
+        os.close(descriptor)
+
+
 # Rules
+
+
+@contextmanager
+def refused(number: int) -> Iterator[None]:
+    """What is done in the block ends with this error."""
+    with pytest.raises(OSError, match=rf"^\[Errno {number}\]"):
+        yield
 
 
 def test_groups_are_made_and_removed(groups: Groups, sleeper: subprocess.Popen[bytes]) -> None:
     outer, inner = groups.make("/memory/a"), groups.make("/memory/a/b")
     groups.write("/memory/a/b/cgroup.procs", str(sleeper.pid))
     for group in (outer, inner, outer.hierarchy.root):
-        with pytest.raises(OSError, match=group.path) as refused:
+        with refused(errno.EBUSY):
             groups.all.remove(group)
-        assert refused.value.errno == errno.EBUSY
     with pytest.raises(FileExistsError):
         groups.make("/memory/a")
     with pytest.raises(FileNotFoundError):
@@ -379,9 +439,8 @@ def state_of(pid: int) -> str:
 
 def test_a_cpuset_without_processors_takes_nobody(groups: Groups, sleeper: subprocess.Popen[bytes]) -> None:
     groups.make("/cpuset/group")
-    with pytest.raises(OSError, match="group") as refused:
+    with refused(errno.ENOSPC):
         groups.write("/cpuset/group/cgroup.procs", str(sleeper.pid))
-    assert refused.value.errno == errno.ENOSPC
     for name in ("cpuset.cpus", "cpuset.mems"):
         groups.write(f"/cpuset/group/{name}", groups.read(f"/cpuset/{name}").strip())
     groups.write("/cpuset/group/cgroup.procs", str(sleeper.pid))
@@ -391,7 +450,7 @@ def test_a_group_has_no_more_than_its_parents(groups: Groups) -> None:
     groups.make("/cpu/a")
     groups.make("/cpu/a/b")
     groups.write("/cpu/a/cpu.cfs_quota_us", "50000")
-    with pytest.raises(OSError, match="Invalid"):
+    with refused(errno.EINVAL):
         groups.write("/cpu/a/b/cpu.cfs_quota_us", "60000")
     groups.make("/devices/a")
     groups.write("/devices/a/devices.deny", "a")
@@ -399,6 +458,186 @@ def test_a_group_has_no_more_than_its_parents(groups: Groups) -> None:
     assert groups.read("/devices/a/b/devices.list") == ""
     with pytest.raises(PermissionError):
         groups.write("/devices/a/b/devices.allow", "c 1:3 r")
+
+
+# Version 2
+
+
+@pytest.fixture
+def unified() -> Groups:
+    """New control groups of version 2."""
+    return Groups(version=2)
+
+
+def test_files_come_with_their_controllers(unified: Groups) -> None:
+    unified.make("/a")
+    assert not {name for name in unified.listed("/a") if name.startswith("memory.")}
+    unified.write("/cgroup.subtree_control", "+memory +pids")
+    assert {"memory.max", "pids.max"} <= set(unified.listed("/a"))
+    assert unified.read("/a/cgroup.controllers") == "memory pids\n"
+    with pytest.raises(FileNotFoundError):
+        unified.write("/a/cgroup.subtree_control", "+cpu")
+    unified.write("/a/cgroup.subtree_control", "+memory")
+    with refused(errno.EBUSY):
+        unified.write("/cgroup.subtree_control", "-memory")
+
+
+def test_a_group_has_processes_or_passes_controllers_on(unified: Groups, sleeper: subprocess.Popen[bytes]) -> None:
+    unified.write("/cgroup.subtree_control", "+memory")
+    unified.make("/a")
+    unified.make("/b")
+    unified.write("/a/cgroup.procs", str(sleeper.pid))
+    unified.write("/b/cgroup.subtree_control", "+memory")
+    for path, text in (("/a/cgroup.subtree_control", "+memory"), ("/b/cgroup.procs", str(sleeper.pid))):
+        with refused(errno.EBUSY):
+            unified.write(path, text)
+    assert unified.read("/a/cgroup.events") == "populated 1\nfrozen 0\n"
+    assert unified.read("/b/cgroup.events") == "populated 0\nfrozen 0\n"
+
+
+def test_limits_of_version_2(unified: Groups) -> None:
+    unified.write("/cgroup.subtree_control", "+cpu +cpuset +io +memory +pids")
+    unified.make("/a")
+    for name, text, kept in (
+        ("memory.max", "10M", "10485760"),
+        ("memory.max", "max", "max"),
+        ("memory.low", "4097", "4096"),
+        ("cpu.max", "50000", "50000 100000"),
+        ("cpu.max", "max 20000", "max 20000"),
+        ("pids.max", "7", "7"),
+        ("io.max", "8:0 rbps=1000 wiops=max", "8:0 rbps=1000 wbps=max riops=max wiops=max"),
+        ("io.max", "8:0 rbps=max", ""),
+        ("io.weight", "8:16 50", "default 100\n8:16 50"),
+        ("cpuset.cpus", "0", "0"),
+    ):
+        unified.write(f"/a/{name}", text)
+        assert unified.read(f"/a/{name}").strip() == kept
+    assert unified.read("/a/cpuset.cpus.effective") == "0\n"
+    for name, text, number in (
+        ("cpu.weight", "0", errno.ERANGE),
+        ("cpu.max", "5", errno.EINVAL),
+        ("memory.max", "x", errno.EINVAL),
+        ("memory.oom.group", "2", errno.EINVAL),
+        ("io.weight", "10001", errno.ERANGE),
+        ("io.max", "8:0 x=1", errno.EINVAL),
+    ):
+        with refused(number):
+            unified.write(f"/a/{name}", text)
+
+
+def test_depth_is_limited(unified: Groups) -> None:
+    unified.make("/a")
+    unified.write("/a/cgroup.max.depth", "1")
+    unified.make("/a/b")
+    with pytest.raises(BlockingIOError):
+        unified.make("/a/b/c")
+    unified.write("/cgroup.max.descendants", "2")
+    with pytest.raises(BlockingIOError):
+        unified.make("/x")
+
+
+def test_kill_reaches_the_whole_subtree(unified: Groups, sleeper: subprocess.Popen[bytes]) -> None:
+    unified.make("/a")
+    unified.make("/a/b")
+    unified.write("/a/b/cgroup.procs", str(sleeper.pid))
+    unified.write("/a/cgroup.kill", "1")
+    assert sleeper.wait(timeout=10) == -signal.SIGKILL
+
+
+# Enforcement
+
+HOLDER = "import sys\nheld = bytearray(b'x') * int(sys.argv[1])\nprint(flush=True)\nsys.stdin.read()"
+
+
+@contextmanager
+def holding(size: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that holds that many bytes of memory and more, until the block ends."""
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(size)], stdin=-1, stdout=-1) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_largest_process_is_killed(tmp_path: Path, version: int) -> None:
+    groups = Groups(version=version)
+    prefix = "/memory" if version == 1 else ""
+    if version == 2:
+        groups.write("/cgroup.subtree_control", "+memory")
+    groups.make(f"{prefix}/pod")
+    if version == 2:
+        groups.write("/pod/cgroup.subtree_control", "+memory")
+    groups.make(f"{prefix}/pod/container")
+    groups.write(f"{prefix}/pod/{'memory.limit_in_bytes' if version == 1 else 'memory.max'}", "100M")
+    told = tmp_path / "told"
+    tell = ["sh", "-c", f"echo $1 $(sed 's/.*) \\(.\\).*/\\1/' /proc/$(cat {tmp_path}/pid)/stat) >> {told}", "sh"]
+    enforcement = Enforcement(OwnLimits(groups.all), tell)
+    event = os.eventfd(0, os.EFD_NONBLOCK)
+    with holding(30 << 20) as small, holding(90 << 20) as large:
+        (tmp_path / "pid").write_text(str(large.pid))
+        for process in (small, large):
+            assert all(enforcement.check(limited) < 1 for limited in OwnLimits(groups.all).limited())
+            groups.write(f"{prefix}/pod/container/cgroup.procs", str(process.pid))
+        if version == 1:
+            groups.all.listen(groups.paths.group("/memory/pod/container"), os.dup(event))
+        groups.all.tracker.refresh(0)
+        (limited,) = OwnLimits(groups.all).limited()
+        assert enforcement.check(limited) > 1
+        assert large.wait(timeout=10) == -signal.SIGKILL
+        assert small.poll() is None
+    # Whoever is told finds it stopped and not yet ended.
+    assert told.read_text() == "container T\n"
+    if version == 1:
+        assert os.eventfd_read(event) == 1
+        assert "oom_kill 1" in groups.read("/memory/pod/container/memory.oom_control")
+        assert groups.read("/memory/pod/memory.failcnt") == "1\n"
+    else:
+        assert "oom_kill 1" in groups.read("/pod/memory.events")
+        assert "oom_kill 0" in groups.read("/pod/memory.events.local")
+        assert "oom_kill 1" in groups.read("/pod/container/memory.events.local")
+    os.close(event)
+
+
+def test_a_whole_group_is_killed(unified: Groups, sleeper: subprocess.Popen[bytes]) -> None:
+    unified.write("/cgroup.subtree_control", "+memory")
+    unified.make("/a")
+    unified.write("/a/memory.max", "20M")
+    unified.write("/a/memory.oom.group", "1")
+    unified.write("/a/cgroup.procs", str(sleeper.pid))
+    with holding(40 << 20) as large:
+        unified.write("/a/cgroup.procs", str(large.pid))
+        (limited,) = OwnLimits(unified.all).limited()
+        Enforcement(OwnLimits(unified.all)).check(limited)
+        assert [process.wait(timeout=10) for process in (large, sleeper)] == [-signal.SIGKILL] * 2
+
+
+def test_memory_of_files_is_no_reason_to_kill(groups: Groups, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(40 << 20))
+    program = f"import mmap\nf = open('{tmp_path}/file', 'rb')\nm = mmap.mmap(f.fileno(), 0, prot=1)\nsum(m[::4096])\n"
+    groups.make("/memory/a")
+    groups.write("/memory/a/memory.limit_in_bytes", "30M")
+    command = [sys.executable, "-c", f"{program}print(flush=True)\ninput()"]
+    with subprocess.Popen(command, stdin=-1, stdout=-1) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        groups.write("/memory/a/cgroup.procs", str(process.pid))
+        (limited,) = OwnLimits(groups.all).limited()
+        assert Enforcement(OwnLimits(groups.all)).check(limited) > 1
+        assert process.poll() is None
+        process.communicate(b"\n")
+    assert process.returncode == 0
+
+
+def test_limits_of_a_tree_of_others(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    """Files as gVisor's own control groups have them; there is no such tree outside of gVisor."""
+    for name, limit, pids in (("", 2**63 - 4096, ""), ("pod", 2**63 - 4096, ""), ("pod/one", 1 << 20, sleeper.pid)):
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "memory.limit_in_bytes").write_text(f"{limit}\n")
+        (tmp_path / name / "cgroup.procs").write_text(f"{pids}\n")
+    (limited,) = TreeLimits(tmp_path).limited()
+    assert (limited.path, limited.limit, limited.pids) == (f"{tmp_path}/pod/one", 1 << 20, {sleeper.pid})
+    assert TreeLimits(tmp_path).group_of(limited, sleeper.pid) == f"{tmp_path}/pod/one"
 
 
 # State

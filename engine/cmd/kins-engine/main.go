@@ -26,6 +26,7 @@ import (
 
 	"kins/engine/internal/images"
 	"kins/engine/internal/kubelet"
+	"kins/engine/internal/oom"
 )
 
 // applet is one program. run finds its arguments in os.Args, as upstream's commands expect, and returns the exit code.
@@ -45,6 +46,7 @@ var applets = []applet{
 	}},
 	{"kubectl", "the client", runKubectl},
 	{"images", "image archives into containerd's store", func() int { return images.Main(os.Args[1:], os.Stdout, os.Stderr) }},
+	{"oom", "tells containerd that a container was killed for want of memory", func() int { return oom.Main(os.Args[1:], os.Stderr) }},
 }
 
 func main() {

@@ -59,7 +59,8 @@ class ControlGroups:
         self.version = version
         self.lock = threading.RLock()
         names = CONTROLLERS_V1 if version == 1 else (UNIFIED,)
-        self.hierarchies = {name: Hierarchy(name, (name,) if name else CONTROLLERS_V2) for name in names}
+        unified = tuple(name for name in CONTROLLERS_V2 if name != "hugetlb" or machine.huge_page_sizes())
+        self.hierarchies = {name: Hierarchy(name, (name,) if name else unified) for name in names}
         self.processors = machine.processors()
         self.nodes = machine.memory_nodes()
         charged = ("cpuacct",) if version == 1 else (UNIFIED,)
@@ -127,6 +128,7 @@ class ControlGroups:
 
     def make(self, hierarchy: Hierarchy, path: str, mode: int, user: int, owner: int) -> Group:
         """mkdir(2)."""
+        check_room(hierarchy, path)
         group = hierarchy.make(path)
         self._record("make", hierarchy.name, path)
         if (mode, user, owner) != (0o755, 0, 0):
@@ -266,3 +268,13 @@ class ControlGroups:
     def _record(self, *record: object) -> None:
         if self._state is not None:
             self._state.append(*record)
+
+
+def check_room(hierarchy: Hierarchy, path: str) -> None:
+    """Version 2's limits on how many groups there are and how deep (cgroup-v2.rst). Raises OSError (EAGAIN)."""
+    for depth, group in enumerate(hierarchy.find(path.rpartition("/")[0]).ancestors(), 1):
+        descendants = sum(1 for _ in group.subtree()) - 1
+        for name, value in (("cgroup.max.depth", depth), ("cgroup.max.descendants", descendants + 1)):
+            limit = group.settings.get(name, "max")
+            if limit != "max" and value > int(limit):
+                raise refusal(errno.EAGAIN, path)

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from kins.cgroupfs.control_groups import ControlGroups
+from kins.cgroupfs.enforcement import Enforcement
 from kins.errors import KinsError
 from kins.sys import mounts
 
@@ -27,17 +28,19 @@ STOPPED = (7, 8)
 CACHED_SECONDS = {"entry_timeout": 0, "attr_timeout": 60, "negative_timeout": 0}
 
 
-def serve(groups: ControlGroups, mount: Path) -> None:
+def serve(groups: ControlGroups, mount: Path, enforcement: Enforcement | None = None) -> None:
     """Mount on a directory and answer until SIGTERM or SIGINT, or until it is unmounted. Raises KinsError."""
     # Loads libfuse, whose absence must be a sentence and not a traceback.
     mfusepy = load_library()
-    from kins.cgroupfs.files import version_1
+    from kins.cgroupfs.files import of_version
     from kins.cgroupfs.filesystem import ControlGroupFileSystem
 
     unmount_dead(mount)
     groups.load()
-    watcher = threading.Thread(target=groups.watch, name="watch", daemon=True)
-    system = ControlGroupFileSystem(groups, version_1(), lambda system: mounted(system, mount, watcher))
+    watchers = [threading.Thread(target=groups.watch, name="watch", daemon=True)]
+    if enforcement is not None:
+        watchers.append(threading.Thread(target=enforcement.watch, args=(groups.stopping,), name="limits", daemon=True))
+    system = ControlGroupFileSystem(groups, of_version(groups.version), lambda system: mounted(system, mount, watchers))
     try:
         mfusepy.FUSE(
             system,
@@ -82,10 +85,11 @@ def load_library() -> ModuleType:
     return loaded
 
 
-def mounted(system: ControlGroupFileSystem, mount: Path, watcher: threading.Thread) -> None:
+def mounted(system: ControlGroupFileSystem, mount: Path, watchers: list[threading.Thread]) -> None:
     """The mount is there: find its device number, and tell who waits for it (sd_notify(3))."""
     system.paths.device = device_of(mount)
-    watcher.start()
+    for watcher in watchers:
+        watcher.start()
     notify("READY=1")
 
 

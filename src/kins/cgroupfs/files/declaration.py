@@ -18,6 +18,8 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 # What version 1 says where there is no limit: as many whole pages as a long counts bytes of (mm/page_counter.c).
 UNLIMITED = (2**63 - 1) // PAGE * PAGE
 MAXIMUM_U64 = 2**64 - 1
+# Version 2: which controllers a group passes on to those below it.
+SUBTREE_CONTROL = "cgroup.subtree_control"
 SUFFIXES = {"k": 10, "m": 20, "g": 30, "t": 40, "p": 50, "e": 60}
 
 
@@ -33,13 +35,15 @@ class Where(Enum):
 class ControlFile:
     """A file of a control group: what reading gives (with its newline) and what a write(2) does.
 
-    Both raise OSError with the kernel's errno. `write` gets the text without white space around it.
+    Both raise OSError with the kernel's errno. `write` gets the text without white space around it. In version 2 a file
+    of a `controller` is only where that is enabled.
     """
 
     name: str
     read: Read | None = None
     write: Write | None = None
     where: Where = Where.EVERYWHERE
+    controller: str = ""
 
     @property
     def mode(self) -> int:
@@ -48,7 +52,16 @@ class ControlFile:
 
     def is_in(self, group: Group) -> bool:
         """Whether a group has this file."""
+        if self.controller and self.controller not in controllers_of(group):
+            return False
         return self.where is Where.EVERYWHERE or group.is_root == (self.where is Where.ROOT)
+
+
+def controllers_of(group: Group) -> tuple[str, ...]:
+    """The controllers of a group: all of its hierarchy in the root, below it those that the parent passes on."""
+    if group.parent is None:
+        return group.hierarchy.controllers
+    return tuple(group.parent.settings.get(SUBTREE_CONTROL, "").split())
 
 
 def parse_number(text: str, minimum: int = 0, maximum: int = MAXIMUM_U64) -> int:

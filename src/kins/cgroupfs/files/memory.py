@@ -92,6 +92,7 @@ def counter(name: str) -> Read:
 def reset_counter(groups: ControlGroups, group: Group, text: str, writer: Writer) -> None:
     """Whatever is written, it begins anew."""
     group.counters["failcnt"] = 0
+    groups.fold()
 
 
 def nothing(groups: ControlGroups, group: Group, text: str, writer: Writer) -> None:
