@@ -105,10 +105,13 @@ def device_of(mount: Path) -> str:
 
 
 def unmount_dead(mount: Path) -> None:
-    """Unmount what an earlier server left that was killed: whoever looks there gets ENOTCONN."""
+    """Unmount what an earlier server left that was killed: whoever looks there gets ENOTCONN.
+
+    Not stat(2), which the kernel may answer from what it has kept.
+    """
     for _ in range(8):
         try:
-            os.stat(mount)
+            os.statvfs(mount)
             return
         except OSError as error:
             if error.errno != errno.ENOTCONN:
