@@ -121,6 +121,7 @@ class ControlGroups:
         self.stopping.set()
         with self.lock:
             self.fold()
+            self.tracker.close()
             if self._state is not None:
                 self._state.close()
 

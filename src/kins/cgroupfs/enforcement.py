@@ -13,7 +13,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,6 +51,9 @@ class Source(Protocol):
     def limited(self) -> Iterable[LimitedGroup]:
         """Every group that has a limit; inner ones before those around them."""
 
+    def stats(self, group: LimitedGroup) -> Iterable[ProcessStat]:
+        """What the processes of a group are, as of now."""
+
     def group_of(self, group: LimitedGroup, pid: int) -> str:
         """The path of the group at or below `group` that a process is in itself."""
 
@@ -83,7 +86,7 @@ class Enforcement:
 
     def check(self, group: LimitedGroup) -> float:
         """Kill if a group holds too much; returns how full it is, from 0 to 1 and beyond."""
-        stats = list(killable(group.pids))
+        stats = [stat for stat in self._source.stats(group) if is_killable(stat)]
         resident = sum(stat.resident for stat in stats)
         if resident > group.limit and self._is_worth_a_look(group, resident):
             held = {stat.pid: processes.anonymous_memory(stat.pid) for stat in stats}
@@ -126,15 +129,10 @@ class Enforcement:
             log.warning("cannot tell of a kill in %s: %s: exit %d", path, self._tell[0], done.returncode)
 
 
-def killable(pids: Iterable[int]) -> Iterator[ProcessStat]:
-    """What the living processes among these are.
-
-    runc's own stages are none of the container's: the kernel does not charge it with what they had before they came.
-    """
-    for pid in pids:
-        stat = processes.stat_of(pid)
-        if stat is not None and stat.state not in processes.DEAD and not stat.name.startswith("runc:["):
-            yield stat
+def is_killable(stat: ProcessStat) -> bool:
+    """Whether a process lives, and is not one of runc's own stages: the kernel does not charge a container with what
+    those had before they came."""
+    return stat.state not in processes.DEAD and not stat.name.startswith("runc:[")
 
 
 def chosen(group: LimitedGroup, stats: list[ProcessStat], held: dict[int, int]) -> list[ProcessStat]:
@@ -152,9 +150,8 @@ def chosen(group: LimitedGroup, stats: list[ProcessStat], held: dict[int, int]) 
 def oom_score_adjustment(pid: int) -> int:
     """/proc/PID/oom_score_adj."""
     try:
-        with open(f"/proc/{pid}/oom_score_adj", encoding="ascii") as file:
-            return int(file.read())
-    except (OSError, ValueError):
+        return int(processes.read_file(f"/proc/{pid}/oom_score_adj", processes.STAT_BYTES))
+    except ValueError:
         return 0
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from kins.cgroupfs.control_groups import UNIFIED, ControlGroups
 from kins.cgroupfs.enforcement import LimitedGroup
 from kins.cgroupfs.model import Group
+from kins.cgroupfs.processes import ProcessStat, StatReader, read_file
 
 # The limit's file, and the one that says that all of a group is to be killed, in version 1 and 2.
 LIMIT_FILES = ("memory.limit_in_bytes", "memory.max")
 WHOLE_FILE = "memory.oom.group"
 # Version 1 reads as a very large number where there is no limit.
 UNLIMITED = 1 << 62
+READ_BYTES = 1 << 16
 
 
 class OwnLimits:
@@ -23,20 +25,29 @@ class OwnLimits:
     def __init__(self, groups: ControlGroups) -> None:
         self._groups = groups
         self._hierarchy = groups.hierarchies.get("memory") or groups.hierarchies[UNIFIED]
+        # Only of processes that are limited, which are fewer than those whose figures are shown.
+        self._reader = StatReader()
+        self._stats: dict[int, ProcessStat] = {}
 
     def limited(self) -> list[LimitedGroup]:
         """See `Source`."""
         with self._groups.lock:
-            return list(self._below(self._hierarchy.root))
+            self._groups.tracker.discover()
+            found = list(self._below(self._hierarchy.root))
+        self._stats = self._reader.read(set().union(*(group.pids for group in found)))
+        return found
 
     def _below(self, group: Group) -> Iterator[LimitedGroup]:
         for child in group.children.values():
             yield from self._below(child)
         limit = next((group.settings[name] for name in LIMIT_FILES if name in group.settings), "max")
         if limit.isdecimal() and int(limit) < UNLIMITED and group.settings.get("memory.oom_control") != "1":
-            self._groups.tracker.refresh()
             whole = group.settings.get(WHOLE_FILE) == "1"
             yield LimitedGroup(group.path, int(limit), frozenset(group.all_members()), whole)
+
+    def stats(self, group: LimitedGroup) -> list[ProcessStat]:
+        """See `Source`."""
+        return [self._stats[pid] for pid in group.pids if pid in self._stats]
 
     def group_of(self, group: LimitedGroup, pid: int) -> str:
         """See `Source`."""
@@ -63,10 +74,13 @@ class TreeLimits:
 
     def __init__(self, tree: Path) -> None:
         self._tree = tree
+        self._reader = StatReader()
+        self._stats: dict[int, ProcessStat] = {}
         self._file = LIMIT_FILES[0] if (tree / LIMIT_FILES[0]).exists() else LIMIT_FILES[1]
 
     def limited(self) -> list[LimitedGroup]:
         """See `Source`."""
+        self._stats = self._reader.read()
         found: list[LimitedGroup] = []
         members: dict[str, frozenset[int]] = {}
         for directory, names, _ in os.walk(self._tree, topdown=False):
@@ -85,6 +99,10 @@ class TreeLimits:
     def _pids(self, directory: Path) -> list[int]:
         return [int(pid) for pid in read(directory / "cgroup.procs").split()]
 
+    def stats(self, group: LimitedGroup) -> Iterable[ProcessStat]:
+        """See `Source`."""
+        return [self._stats[pid] for pid in group.pids if pid in self._stats]
+
     def group_of(self, group: LimitedGroup, pid: int) -> str:
         """See `Source`."""
         for directory, _, _ in os.walk(group.path):
@@ -98,7 +116,4 @@ class TreeLimits:
 
 def read(path: Path) -> str:
     """A file's text without white space; empty where it cannot be read (any more)."""
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""
+    return read_file(str(path), READ_BYTES).decode().strip()

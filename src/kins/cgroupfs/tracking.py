@@ -34,13 +34,14 @@ class Tracker:
         self.on_new: Callable[[Process], None] = lambda process: None
         self.on_empty: Callable[[Group], None] = lambda group: None
         self.on_sample: Callable[[], None] = lambda: None
+        self._reader = processes.StatReader()
         self._sampled_at = float("-inf")
 
     def refresh(self, max_age: float = SAMPLE_SECONDS) -> None:
         """Look at every process, unless that was done within `max_age` seconds."""
         if time.monotonic() - self._sampled_at < max_age:
             return
-        now = {stat.pid: stat for stat in processes.read_all()}
+        now = self._reader.read()
         self._sampled_at = time.monotonic()
         known = self.membership.processes
         replaced = [pid for pid, stat in now.items() if pid in known and known[pid].started != stat.started]
@@ -52,6 +53,10 @@ class Tracker:
         self.accounting.expire(self._sampled_at)
         self.stats = now
         self.on_sample()
+
+    def close(self) -> None:
+        """Close what is open in /proc."""
+        self._reader.close()
 
     def discover(self) -> None:
         """Look for new processes only, which is quick; done before anything moves, so that children are not missed."""

@@ -189,9 +189,12 @@ def write_event_control(groups: ControlGroups, group: Group, text: str, writer: 
     event, file = (parse_number(each, 0, 2**31 - 1) for each in fields[:2])
     process = groups.process_of(writer)
     try:
+        kind = os.readlink(f"/proc/{process}/fd/{event}")
         watched = os.path.basename(os.readlink(f"/proc/{process}/fd/{file}"))
     except OSError:
         raise refusal(errno.EBADF, text) from None
+    if kind != "anon_inode:[eventfd]":
+        raise refusal(errno.EINVAL, text)
     descriptor = pidfd.descriptor_of(process, event)
     if watched == "memory.oom_control":
         groups.listen(group, descriptor)
