@@ -20,6 +20,10 @@ def test_root_without_capabilities() -> None:
         assert {"namespaces", "mounts", "pod_network"} <= missing.keys()
         assert "CAP_SYS_ADMIN" in missing["namespaces"]["hint"]
         assert environment.kins_json("status")["missing"] == up["missing"]
+        refused = environment.run(["kins", "up", "other", "--level", "node"], check=False)
+        assert refused.returncode == 1
+        assert all(each["cause"] in refused.stderr for each in up["missing"])
+        assert "other" not in environment.kins("list").stdout
         said = environment.kins("up").stderr
         assert all(each["cause"] in said for each in up["missing"])
         environment.kins("kubectl", "create", "configmap", "works")

@@ -245,6 +245,8 @@ BAD = [
     (["logs", "--name", "Bad"], "invalid-name"),
     (["image", "load", "x.tar", "--name", "Bad"], "invalid-name"),
     (["up", "--arg", "nosuch:v=4"], "unknown-component"),
+    (["up", "--with", "nosuch"], "unknown-addition"),
+    (["up", "--with", "intercept", "--control-plane-only"], "needs-node"),
     (["up", "--arg", "kubelet"], "invalid-argument"),
     (["intercept", "--rule", "uname:", "--", "true"], "invalid-rule"),
     (["intercept", "--rules", "nosuch.yaml", "true"], "invalid-rules-file"),

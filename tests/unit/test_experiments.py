@@ -295,7 +295,7 @@ def test_isolation_ends_with_its_command() -> None:
 
 @needs_root
 def test_isolation_passes_an_interruption_on_and_dies_with_its_parent() -> None:
-    script = "import time; print('ready', flush=True)\ntry: time.sleep(100)\nexcept KeyboardInterrupt: print('told')"
+    script = "import time\ntry:\n print('ready', flush=True)\n time.sleep(100)\nexcept KeyboardInterrupt: print('told')"
     command = [sys.executable, "-m", "kins.experiments.isolation", sys.executable, "-c", script]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from kins.cluster.node_plan import KUBELET_SYSCTLS
+from kins.components.kubelet import SYSCTLS
 from kins.errors import KinsError, UsageError
 from kins.intercept import (
     Redirect,
@@ -23,9 +23,10 @@ from kins.intercept import (
     Uname,
     check_support,
     command_line,
+    convert,
     encode,
     hold_in_memory,
-    node_view,
+    node_rules,
     parse,
     read,
     tracer,
@@ -395,25 +396,25 @@ def test_without_the_program_it_is_said(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert raised.value.code == "not-built"
 
 
-# The node's view
+# The node's rules
 
 
-def test_the_nodes_view_stands_in_for_its_mounts() -> None:
-    view = node_view(KUBELET_SYSCTLS, "/prepared", without_kernel_messages=True, types={mounts.GOFER_9P: mounts.EXT4})
-    assert view.files["/prepared/kernel/panic"] == "10\n"
-    assert {path.removeprefix("/prepared/") for path in view.files} == set(KUBELET_SYSCTLS)
-    for rule in view.rules[: len(KUBELET_SYSCTLS)]:
-        assert isinstance(rule, Redirect)
-        assert rule.only_existing
-        assert rule.source == f"/proc/sys/{rule.target.removeprefix('/prepared/')}"
-        assert rule.target in view.files
-    assert view.rules[len(KUBELET_SYSCTLS) :] == (
+def test_the_nodes_rules_stand_in_for_its_mounts() -> None:
+    rules = node_rules(SYSCTLS, "/prepared", without_kernel_messages=True, types={mounts.GOFER_9P: mounts.EXT4})
+    for rule, name in zip(rules, SYSCTLS, strict=False):
+        assert rule == Redirect(f"/proc/sys/{name}", f"/prepared/{name}", only_existing=True)
+    assert rules[len(SYSCTLS) :] == (
         Redirect("/dev/kmsg", "/dev/null"),
         StatfsOfType(mounts.GOFER_9P, mounts.EXT4),
     )
-    assert encode(view.rules)
+    assert encode(rules)
 
 
-def test_a_view_of_nothing_has_no_rules() -> None:
-    assert node_view({}, "/prepared") == node_view({}, "/elsewhere")
-    assert node_view({}, "/prepared").rules == ()
+def test_nothing_asked_is_no_rule() -> None:
+    assert node_rules((), "/prepared") == ()
+
+
+def test_a_rule_as_plain_data() -> None:
+    assert convert({"statfs": {"path": "/sys", "type": "tmpfs"}}) == StatfsOfPath("/sys", mounts.TMPFS)
+    with pytest.raises(ValueError, match="statfs has one of"):
+        convert({"statfs": {"type": "tmpfs"}})

@@ -18,6 +18,7 @@ import msgspec
 import pytest
 
 from kins.cluster.decisions import IMAGES_LIMIT, MEMORY_LIMIT, decide
+from kins.cluster.spec import ClusterSpec
 from kins.network.addresses import POD_RANGE, SERVICE_RANGE
 from kins.sandbox import Facts, choose, probe, probing
 from kins.sandbox.levels import NEEDS, REQUIRED_V1, REQUIRED_V2, control_group_layout, image_store
@@ -88,6 +89,8 @@ USER: dict[str, Any] = LINUX | {
     "overlay_on_proc_sys": REFUSED,
     "sysctls": {"kernel/panic": {"value": "0", "writable": False}},
 }
+# A request that leaves everything to the facts.
+ANY = ClusterSpec()
 SANDBOXES = {"linux": LINUX, "linux-v1": LINUX_V1, "gvisor": GVISOR, "user": USER}
 
 
@@ -218,14 +221,14 @@ def test_control_groups_that_are_mounted_go_before_those_that_could_be(
 def test_the_kubelet_is_upstreams_where_cadvisor_has_its_files(
     sandbox: str, changes: dict[str, Any], wish: str, kind: str, fact: str, view: bool
 ) -> None:
-    chosen = decide(facts(SANDBOXES[sandbox], **changes), wish).kubelet
+    chosen = decide(facts(SANDBOXES[sandbox], **changes), ClusterSpec(kubelet=wish)).kubelet
     assert chosen is not None
     assert (chosen.kind, chosen.view) == (kind, view)
     assert fact in chosen.because
 
 
 def test_a_control_plane_has_no_kubelet() -> None:
-    assert decide(facts(USER), "stock").kubelet is None
+    assert decide(facts(USER), ClusterSpec(kubelet="stock")).kubelet is None
 
 
 @pytest.mark.parametrize(
@@ -244,15 +247,15 @@ def test_images_are_kept_where_overlays_work(
 
 
 def test_limits_are_told_where_they_are_ones() -> None:
-    gvisor, linux = decide(facts(GVISOR)), decide(facts(LINUX))
+    gvisor, linux = decide(facts(GVISOR), ANY), decide(facts(LINUX), ANY)
     assert {MEMORY_LIMIT, IMAGES_LIMIT} <= set(gvisor.limits)
     # The v2 hierarchy has no per-cpu file at all, and enforces limits.
     assert not {MEMORY_LIMIT, IMAGES_LIMIT} & set(linux.limits)
-    assert not {MEMORY_LIMIT, IMAGES_LIMIT} & set(decide(facts(LINUX_V1)).limits)
+    assert not {MEMORY_LIMIT, IMAGES_LIMIT} & set(decide(facts(LINUX_V1), ANY).limits)
 
 
 def test_a_decision_keeps_what_is_missing() -> None:
-    decision = decide(facts(USER, used_ranges=[POD_RANGE]))
+    decision = decide(facts(USER, used_ranges=[POD_RANGE]), ANY)
     assert decision.level == "control-plane"
     assert [each.fact for each in decision.missing] == ["namespaces", "mounts", "pod_network", "used_ranges"]
     assert all(each.cause and each.consequence and each.hint for each in decision.missing)

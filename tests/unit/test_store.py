@@ -69,7 +69,7 @@ def a_record(name: str = "default") -> Record:
         snapshotter="native",
         images_on="tmpfs",
     )
-    spec = ClusterSpec(name=name, control_plane_only=True, kubelet="stock", arguments=arguments)
+    spec = ClusterSpec(name=name, level="control-plane", kubelet="stock", arguments=arguments)
     return Record(identity="012abc", spec=spec, decisions=decisions, settings=settings)
 
 
@@ -85,7 +85,7 @@ def test_kubelets_that_there_are() -> None:
         ClusterSpec(kubelet=kind).validate()
     for wrong, code in (
         (ClusterSpec(kubelet="no-kubelet"), "unknown-kubelet"),
-        (ClusterSpec(kubelet="stock", control_plane_only=True), "kubelet-without-node"),
+        (ClusterSpec(kubelet="stock", level="control-plane"), "needs-node"),
     ):
         with pytest.raises(UsageError) as caught:
             wrong.validate()

@@ -37,7 +37,7 @@ class Reading:
 
 
 class ControlGroupFileSystem(mfusepy.Operations):  # type: ignore[misc]  # mfusepy has no types
-    """Answers one request at a time; whatever it answers from is guarded by the control groups' lock.
+    """Answers several requests at a time; what it answers from is guarded by the control groups' lock.
 
     Errors are OSErrors, which mfusepy turns into the request's answer.
     """
@@ -66,8 +66,8 @@ class ControlGroupFileSystem(mfusepy.Operations):  # type: ignore[misc]  # mfuse
         with self.groups.lock:
             node = self.paths.find(path)
             owned = self._ownership(node)
-            size = len(self._reading(node, fh).content) if fh is not None and fh in self._readings else 0
             links = 2 + len(node.group.children) if isinstance(node, GroupDirectory) else 1
+        size = len(self._reading(node, fh).content) if fh is not None and fh in self._readings else 0
         times = dict.fromkeys(("st_atime", "st_mtime", "st_ctime"), self._began)
         return {
             "st_mode": kind(node) | owned.mode,
@@ -190,7 +190,8 @@ class ControlGroupFileSystem(mfusepy.Operations):  # type: ignore[misc]  # mfuse
     def read(self, path: str, size: int, offset: int, fh: int) -> bytes:
         """What the file says, or the rest of it."""
         with self.groups.lock:
-            reading = self._readings[fh] if offset else self._reading(self.paths.find(path), fh)
+            node = self.paths.find(path)
+        reading = self._readings[fh] if offset else self._reading(node, fh)
         return reading.content[offset : offset + size]
 
     def write(self, path: str, data: bytes, offset: int, fh: int) -> int:
@@ -239,9 +240,10 @@ class ControlGroupFileSystem(mfusepy.Operations):  # type: ignore[misc]  # mfuse
 
     def _content(self, node: Node) -> str:
         if isinstance(node, View):
-            return node.text
+            return node.text()
         if isinstance(node, GroupFile) and node.file.read is not None:
-            return node.file.read(self.groups, node.group)
+            with self.groups.lock:
+                return node.file.read(self.groups, node.group)
         raise refusal(errno.EISDIR if isinstance(node, GroupDirectory | PlainDirectory) else errno.EACCES)
 
     def _ownership(self, node: Node) -> Ownership:

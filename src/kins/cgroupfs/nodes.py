@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from kins.cgroupfs.control_groups import CONTROLLERS_V1, UNIFIED, ControlGroups
 from kins.cgroupfs.files import Files
 from kins.cgroupfs.files.declaration import ControlFile
 from kins.cgroupfs.model import Group, Hierarchy, refusal
-from kins.cgroupfs.views import HIDDEN, controllers, process_groups, process_mounts
+from kins.cgroupfs.views import HIDDEN, controllers, mount_table, process_groups, process_mounts
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,9 @@ class PlainDirectory:
 
 @dataclass(frozen=True)
 class View:
-    """A file that can only be read."""
+    """A file that can only be read. `text` is asked without the lock: making it may need another answer of ours."""
 
-    text: str
+    text: Callable[[], str]
 
 
 Node = GroupDirectory | GroupFile | PlainDirectory | View
@@ -105,20 +107,28 @@ class Paths:
             case []:
                 return PlainDirectory(("cgroups", "processes"))
             case ["cgroups"]:
-                return View(controllers(self._groups))
+                return View(self._controllers)
             case ["processes"]:
                 return PlainDirectory(())
             case ["processes", pid] if pid.isdecimal():
-                return PlainDirectory(("cgroup", "mountinfo"))
-            case ["processes", pid, "cgroup" | "mountinfo" as view] if pid.isdecimal():
-                return View(self._view(int(pid), view))
+                return PlainDirectory(("cgroup", "mountinfo", "mounts"))
+            case ["processes", pid, "cgroup" | "mountinfo" | "mounts" as view] if pid.isdecimal():
+                return View(partial(self._view, int(pid), view))
         raise refusal(errno.ENOENT)
+
+    def _controllers(self) -> str:
+        with self._groups.lock:
+            return controllers(self._groups)
 
     def _view(self, pid: int, view: str) -> str:
         if view == "cgroup":
-            text = process_groups(self._groups, pid)
+            with self._groups.lock:
+                text = process_groups(self._groups, pid)
         else:
+            # Not under the lock: to make its mountinfo gVisor asks us for the attributes of our own root.
             text = process_mounts(self._groups.version, pid, self.device)
+            if text is not None and view == "mounts":
+                text = mount_table(text)
         if text is None:
             raise refusal(errno.ENOENT)
         return text

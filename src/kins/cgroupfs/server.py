@@ -46,8 +46,8 @@ def serve(groups: ControlGroups, mount: Path, enforcement: Enforcement | None = 
             system,
             str(mount),
             foreground=True,
-            # Requests are short, and Python runs one at a time anyway.
-            nothreads=True,
+            # A request may need the answer to another one: gVisor's mountinfo asks for our root's attributes.
+            nothreads=False,
             fsname="kins-cgroupfs",
             allow_other=True,
             default_permissions=True,

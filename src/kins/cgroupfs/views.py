@@ -29,6 +29,7 @@ def rules(mount: str, version: int) -> list[dict[str, object]]:
     redirects = [
         {"from": "/proc/*/cgroup", "to": f"{hidden}/processes/*/cgroup"},
         {"from": "/proc/*/mountinfo", "to": f"{hidden}/processes/*/mountinfo"},
+        {"from": "/proc/*/mounts", "to": f"{hidden}/processes/*/mounts"},
         {"from": "/proc/cgroups", "to": f"{hidden}/cgroups"},
     ]
     types: list[dict[str, object]] = [{"path": mount, "type": mounts.CGROUP_V2}]
@@ -67,6 +68,20 @@ def process_mounts(version: int, pid: int, device: str) -> str | None:
     except OSError:
         return None
     return as_if_mounted(version, text.splitlines(), device)
+
+
+def mount_table(mountinfo: str) -> str:
+    """/proc/PID/mounts (fstab(5)) from the same process's mountinfo."""
+    matches = (MOUNT_LINE.fullmatch(line) for line in mountinfo.splitlines())
+    return "".join(
+        f"{line['source']} {line['point']} {line['kind']} {','.join(dict.fromkeys(_options(line)))} 0 0\n"
+        for line in matches
+        if line is not None
+    )
+
+
+def _options(line: re.Match[str]) -> list[str]:
+    return [*line["options"].split(","), *line["super"].split(",")]
 
 
 def as_if_mounted(version: int, lines: list[str], device: str) -> str:

@@ -14,6 +14,7 @@ from kins.cli.progress import Progress
 
 if TYPE_CHECKING:
     from kins import Created
+    from kins.cluster.spec import AskedLevel
 
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -27,18 +28,47 @@ def parse_duration(_: click.Context, __: click.Parameter, text: str) -> float:
     return seconds
 
 
+def _complete_addition(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    from kins.cluster.spec import ADDITIONS
+
+    given, comma, last = incomplete.rpartition(",")
+    return [f"{given}{comma}{name}" for name in ADDITIONS if name.startswith(last) and name not in given.split(",")]
+
+
 @click.command(
     "up",
     epilog="""\b
 Examples:
   kins up                               a cluster named default
   kins up dev --control-plane-only      the API only: no root, no node
+  kins up --level node                  a node, or an error that says what forbids it
   kins up --timeout 5m --retain         keep a failed cluster to look at it
   kins up --arg kube-apiserver:v=4      pass a flag on to a component
+  kins up --with intercept,cgroupfs     a node that mounts neither control groups nor kernel settings
 """,
 )
 @name_argument
-@click.option("--control-plane-only", is_flag=True, help="No node: the API, controllers and scheduler only.")
+@click.option(
+    "--level",
+    type=click.Choice(["auto", "node", "control-plane"]),
+    default="auto",
+    show_default=True,
+    help="What to bring up: the best that this sandbox carries, or this and nothing else.",
+)
+@click.option(
+    "--control-plane-only",
+    "level",
+    flag_value="control-plane",
+    help="No node: the API, controllers and scheduler only. The same as --level control-plane.",
+)
+@click.option(
+    "--with",
+    "additions",
+    multiple=True,
+    metavar="ADDITION[,...]",
+    shell_complete=_complete_addition,
+    help="Use on the node, although mounts would do: intercept (system calls), cgroupfs (emulated control groups).",
+)
 @click.option(
     "--kubelet",
     type=click.Choice(["auto", "stock", "no-cadvisor", "no-cgroups"]),
@@ -62,8 +92,9 @@ Examples:
 @output_option
 def command(
     name: str,
-    control_plane_only: bool,
+    level: AskedLevel,
     kubelet: str,
+    additions: tuple[str, ...],
     timeout: float,
     wait: bool,
     retain: bool,
@@ -78,7 +109,7 @@ def command(
     from kins import Cluster, ClusterSpec
 
     spec = ClusterSpec(
-        name=name, control_plane_only=control_plane_only, kubelet=kubelet, arguments=_arguments(arguments)
+        name=name, level=level, kubelet=kubelet, additions=_separated(additions), arguments=_arguments(arguments)
     )
     with Progress(f"bringing up {name}") as progress:
         try:
@@ -90,6 +121,11 @@ def command(
     for missing in created.missing:
         talk(f"note: no node: {missing.cause}. {missing.consequence}")
         talk(f"hint: {missing.hint}")
+
+
+def _separated(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Each name once, in the order given; `--with a,b` and `--with a --with b` are the same."""
+    return tuple(dict.fromkeys(name for text in texts for name in text.split(",")))
 
 
 def _arguments(texts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

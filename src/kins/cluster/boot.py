@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 
 from kins.cluster.api import ApiClient, is_ready_node, is_schedulable
 from kins.cluster.events import Event, EventLog
-from kins.cluster.node_plan import node_steps
+from kins.cluster.interception import traced, write_rules
+from kins.cluster.node_plan import emulated_control_group_steps, node_steps
 from kins.cluster.preparation import prepare_control_plane, prepare_node
 from kins.cluster.spec import Record
 from kins.components import Layout
+from kins.components.cgroupfs import cgroupfs
 from kins.components.containerd import PAUSE_ARCHIVE, containerd
 from kins.components.environment import component_environment
 from kins.components.etcd import etcd
@@ -98,10 +100,23 @@ class Boot:
         assert self._facts is not None, "the level `node` was chosen from facts"
         assert decisions.kubelet is not None, "a node has a kubelet"
         prepare_node(files, self._record, decisions.kubelet, pause_image())
-        Journal(files.journal).execute(node_steps(files, self._record, self._facts))
+        journal = Journal(files.journal)
+        journal.execute(node_steps(files, self._record, self._facts))
+        if decisions.control_groups == "emulated":
+            files.control_groups_state.unlink(missing_ok=True)  # of processes that a crash has ended
+            self.supervisor.start(cgroupfs(files, settings))
+            await self._milestone("cgroupfs").wait()
+            journal.execute(emulated_control_group_steps(self._record))
         await self._tell("sandbox", "the sandbox is prepared for a node")
-        self.supervisor.start(containerd(files, settings))
-        self.supervisor.start(kubelet(files, settings, decisions.kubelet.kind))
+        runtime, agent = containerd(files, settings), kubelet(files, settings, decisions.kubelet.kind)
+        if decisions.interception:
+            write_rules(files, self._record, self._facts)
+            runtime, agent = traced(runtime, files), traced(agent, files)
+        self.supervisor.start(runtime)
+        if decisions.interception:
+            # Traced, containerd takes longer to its socket than the kubelet waits for it.
+            await self._milestone("containerd").wait()
+        self.supervisor.start(agent)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._images())
             group.create_task(self._node_ready())

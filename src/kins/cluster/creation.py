@@ -15,6 +15,7 @@ from typing import IO
 import msgspec
 
 from kins import kubeconfig
+from kins.cgroupfs.server import load_library as load_fuse
 from kins.cluster import deletion, store
 from kins.cluster.daemon import Request, hold_node_lock
 from kins.cluster.decisions import decide
@@ -24,6 +25,7 @@ from kins.cluster.spec import ClusterSpec, Decisions, Missing, Record
 from kins.components import Settings
 from kins.components.settings import Ports
 from kins.errors import KinsError
+from kins.intercept import check_support as check_interception
 from kins.network import addresses
 from kins.sandbox import Facts, probe
 from kins.supervise import control
@@ -80,13 +82,17 @@ class Creation:
             raise self._differs("runs with other arguments")
         if self._spec.kubelet not in ("auto", record.decisions.kubelet and record.decisions.kubelet.kind):
             raise self._differs("runs with another kubelet")
-        self._check_level(record)
+        self._check_kind(record)
         self._follow()
         return self._result(record, "already-running")
 
-    def _check_level(self, record: Record) -> None:
-        if self._spec.control_plane_only and record.decisions.level == "node":
-            raise self._differs("has a node")
+    def _check_kind(self, record: Record) -> None:
+        """What a cluster was made as it stays. Not asking for anything is no difference."""
+        asked, level = self._spec.level, record.decisions.level
+        if asked not in ("auto", level):
+            raise self._differs("has a node" if level == "node" else "has no node")
+        if self._spec.additions and set(self._spec.additions) != set(record.spec.additions):
+            raise self._differs(f"has {', '.join(record.spec.additions) or 'no'} additions")
 
     def _differs(self, how: str) -> KinsError:
         name = self._spec.name
@@ -125,19 +131,22 @@ class Creation:
         old = store.record(self._files)
         spec = self._spec
         if old is not None:
-            self._check_level(old)
+            self._check_kind(old)
             kubelet = self._spec.kubelet if self._spec.kubelet != "auto" else old.spec.kubelet
             spec = msgspec.structs.replace(
                 old.spec, kubelet=kubelet, arguments=self._spec.arguments or old.spec.arguments
             )
-        if spec.control_plane_only:
+        if spec.level == "control-plane":
             # It asks nothing of the sandbox.
             facts, decisions = None, Decisions(level="control-plane")
         else:
             # First: to the probes another cluster's network would be a lack of the sandbox.
             hold_node_lock().close()
             facts = probe(store.home())
-            decisions = decide(facts, spec.kubelet)
+            decisions = decide(facts, spec)
+            if decisions.level != "node" and (spec.level == "node" or spec.additions):
+                raise _no_node(decisions)
+            _check_additions(decisions)
         self._tell("probed", _level_sentence(decisions))
         settings = _settings(spec, old.settings.ports if old is not None else None)
         identity = old.identity if old is not None else secrets.token_hex(3)
@@ -247,6 +256,22 @@ def _daemon_failure(stderr: IO[bytes] | None) -> KinsError:
     lines = stderr.read().decode(errors="replace").strip().splitlines() if stderr is not None else []
     return KinsError(
         "the supervisor did not start: " + (lines[-1] if lines else "no reason given"), code="supervisor-failed"
+    )
+
+
+def _check_additions(decisions: Decisions) -> None:
+    """Raises KinsError where the means that were asked for are not to be had here."""
+    if decisions.interception:
+        check_interception()
+    if decisions.control_groups == "emulated":
+        load_fuse()
+
+
+def _no_node(decisions: Decisions) -> KinsError:
+    """A node was asked for by name: every fact that forbids it, and what would change the first one."""
+    causes = "; ".join(f"{missing.fact}: {missing.cause}" for missing in decisions.missing)
+    return KinsError(
+        f"this sandbox carries no node: {causes}", code="level-unavailable", hint=decisions.missing[0].hint
     )
 
 

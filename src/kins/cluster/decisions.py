@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from kins.cluster.spec import Decisions, KubeletDecision, Missing
+from kins.cluster.spec import ClusterSpec, Decisions, KubeletDecision, Missing
 from kins.components.kubelet import Kind
 from kins.network.addresses import POD_RANGE, SERVICE_RANGE
 from kins.sandbox import Facts, choose
@@ -13,13 +13,15 @@ from kins.sandbox.levels import control_group_layout, has_usage_of_root, image_s
 SERVICES_LIMIT = (
     "Services have no cluster IPs that answer and there is no cluster DNS yet: reach pods by their own address"
 )
+WATCHED_LIMIT = "CPU limits of containers are stored and not enforced; memory limits are, by a look at their processes"
 MEMORY_LIMIT = "memory and CPU limits of containers are stored and not enforced (gVisor's control groups)"
 IMAGES_LIMIT = "the image store is in memory (tmpfs): overlay works on nothing else here"
 
 
-def decide(facts: Facts, kubelet: str = "auto") -> Decisions:
-    """The level, why it is no higher, and how the node's needs are met. `kubelet` is the wish of `ClusterSpec`."""
-    choice = choose(facts, (POD_RANGE, SERVICE_RANGE))
+def decide(facts: Facts, spec: ClusterSpec) -> Decisions:
+    """The level, why it is no higher, and how the node's needs are met."""
+    emulated = "cgroupfs" in spec.additions
+    choice = choose(facts, (POD_RANGE, SERVICE_RANGE), emulated_control_groups=emulated)
     missing = tuple(
         Missing(fact=lack.fact, cause=lack.cause, consequence=lack.consequence, hint=lack.hint) for lack in choice.lacks
     )
@@ -28,34 +30,42 @@ def decide(facts: Facts, kubelet: str = "auto") -> Decisions:
     snapshotter, images_on = image_store(facts)
     return Decisions(
         level="node",
-        kubelet=_kubelet(facts, kubelet),
+        kubelet=_kubelet(facts, spec.kubelet, emulated=emulated),
         snapshotter=snapshotter,
         images_on=images_on,
-        limits=_limits(facts, images_on),
+        interception=bool(spec.additions),
+        control_groups="emulated" if emulated else "kernel",
+        limits=_limits(facts, images_on, emulated=emulated),
     )
 
 
-def _kubelet(facts: Facts, wish: str) -> KubeletDecision:
+def _kubelet(facts: Facts, wish: str, *, emulated: bool) -> KubeletDecision:
     """Upstream's, unless cAdvisor would keep it from ever getting ready; another one only on request."""
-    if has_usage_of_root(facts):
-        fact, word = "usage_per_cpu", "cAdvisor has the files that it needs"
-        if control_group_layout(facts) == "v2":
-            fact = "control_groups_v2"
-    else:
-        fact, word = "usage_per_cpu", "cAdvisor drops the root's figures where cpuacct.usage_percpu is missing"
+    complete, because = _usage_of_root(facts, emulated=emulated)
     if wish == "auto":
-        kind: Kind = "stock" if has_usage_of_root(facts) else "no-cadvisor"
-        return KubeletDecision(kind=kind, because=f"{fact}: {word}")
+        return KubeletDecision(kind="stock" if complete else "no-cadvisor", because=because)
     wanted = msgspec.convert(wish, Kind)
-    if wanted == "stock" and not has_usage_of_root(facts):
-        because = f"asked for; {fact}: {word}, so it gets them in a view of its own"
+    if wanted == "stock" and not complete:
+        because = f"asked for; {because}, so it gets them in a view of its own"
         return KubeletDecision(kind=wanted, because=because, view=True)
     return KubeletDecision(kind=wanted, because="asked for")
 
 
-def _limits(facts: Facts, images_on: str) -> tuple[str, ...]:
+def _usage_of_root(facts: Facts, *, emulated: bool) -> tuple[bool, str]:
+    """Whether cAdvisor will have the root group's figures, and by which fact."""
+    if emulated:
+        return True, "control_groups: the emulated ones have the files that cAdvisor needs"
+    if has_usage_of_root(facts):
+        fact = "control_groups_v2" if control_group_layout(facts) == "v2" else "usage_per_cpu"
+        return True, f"{fact}: cAdvisor has the files that it needs"
+    return False, "usage_per_cpu: cAdvisor drops the root's figures where cpuacct.usage_percpu is missing"
+
+
+def _limits(facts: Facts, images_on: str, *, emulated: bool) -> tuple[str, ...]:
     limits = [SERVICES_LIMIT]
-    if not has_usage_of_root(facts):
+    if emulated:
+        limits.append(WATCHED_LIMIT)
+    elif not has_usage_of_root(facts):
         # v2 never has this file; v1 lacks it exactly where control groups are the sandbox kernel's imitation.
         limits.append(MEMORY_LIMIT)
     if images_on == "tmpfs":

@@ -6,10 +6,15 @@ directories, files, links, settings and control groups of the sandbox's own are 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
+from kins.cgroupfs.control_groups import CONTROLLERS_V1
 from kins.cluster.kubelet_view import hidden_place_steps
 from kins.cluster.preparation import control_group_name
 from kins.cluster.spec import Record
 from kins.components import Layout, kubelet
+from kins.components.cgroupfs import CONTROL_GROUPS
 from kins.components.containerd import STATE
 from kins.network import addresses
 from kins.plan import AnyStep
@@ -19,16 +24,6 @@ from kins.plan.mounts import BindMount, MountFileSystem, SetPropagation
 from kins.sandbox import Facts
 from kins.sandbox.levels import control_group_layout
 
-CONTROL_GROUPS = "/sys/fs/cgroup"
-# What the kubelet sets at its start (pkg/kubelet/cm, setupKernelTunables; pkg/util/sysctl).
-KUBELET_SYSCTLS = {
-    "kernel/panic": "10",
-    "kernel/panic_on_oops": "1",
-    "kernel/keys/root_maxkeys": "1000000",
-    "kernel/keys/root_maxbytes": "25000000",
-    "vm/overcommit_memory": "1",
-    "vm/panic_on_oom": "0",
-}
 FORWARDING = "net/ipv4/ip_forward"
 
 
@@ -37,7 +32,7 @@ def node_steps(files: Layout, record: Record, facts: Facts) -> list[AnyStep]:
     return [
         *_namespaces(),
         *_sysctls(files, record, facts),
-        *_kernel_messages(facts),
+        *_kernel_messages(record, facts),
         *_control_groups(record, facts),
         *_view(files, record),
         *_directories(files, record, facts),
@@ -63,33 +58,40 @@ def _namespaces() -> list[AnyStep]:
 def _sysctls(files: Layout, record: Record, facts: Facts) -> list[AnyStep]:
     """Set what is there; where files are missing or refuse to be written, put an overlay over all of /proc/sys.
 
-    Unlisted files stay the kernel's own in the overlay; forwarding is set before it, because it is meant for the
-    kernel.
+    Where calls are intercepted, its files alone are made, and the calls led to them. Forwarding is meant for the kernel
+    in any case, and set before.
     """
-    steps: list[AnyStep] = [SetSysctl(name=FORWARDING, value="1", because="pod network")]
+    forwarding = SetSysctl(name=FORWARDING, value="1", because="pod network")
     if record.decisions.kubelet is not None and record.decisions.kubelet.kind == "no-cgroups":
-        return steps  # its container manager sets none
-    answers = [facts.sysctls[name] for name in KUBELET_SYSCTLS]
+        return [forwarding]  # its container manager sets none
+    if record.decisions.interception:
+        return [forwarding, *_settings_files(files.kernel_settings, "interception")]
+    answers = [facts.sysctls[name] for name in kubelet.SYSCTLS]
     if all(answer.value is not None and answer.writable for answer in answers):
-        return steps + [SetSysctl(name=name, value=value, because="kubelet") for name, value in KUBELET_SYSCTLS.items()]
-    place = files.runtime / "proc-sys"
-    because = "sysctls"
-    steps += [
+        wanted = kubelet.SYSCTLS.items()
+        return [forwarding, *(SetSysctl(name=name, value=value, because="kubelet") for name, value in wanted)]
+    place, because = files.kernel_settings, "sysctls"
+    options = f"lowerdir=/proc/sys,upperdir={place / 'upper'},workdir={place / 'work'}"
+    return [
+        forwarding,
         MakeDirectory(path=str(place), because=because),
         MountFileSystem(target=str(place), kind="tmpfs", options="mode=0755", because=because),
         MakeDirectory(path=str(place / "work"), because=because),
+        *_settings_files(place / "upper", because),
+        MountFileSystem(target="/proc/sys", kind="overlay", options=options, because="overlay_on_proc_sys"),
     ]
-    for name, value in KUBELET_SYSCTLS.items():
-        file = place / "upper" / name
-        steps.append(MakeDirectory(path=str(file.parent), because=because))
-        steps.append(CreateFile(path=str(file), content=f"{value}\n", because=because))
-    options = f"lowerdir=/proc/sys,upperdir={place / 'upper'},workdir={place / 'work'}"
-    steps.append(MountFileSystem(target="/proc/sys", kind="overlay", options=options, because="overlay_on_proc_sys"))
-    return steps
 
 
-def _kernel_messages(facts: Facts) -> list[AnyStep]:
-    if facts.kernel_messages.works:
+def _settings_files(place: Path, because: str) -> Iterator[AnyStep]:
+    """The kubelet's settings as files below a directory, as they lie below /proc/sys."""
+    for name, value in kubelet.SYSCTLS.items():
+        file = place / name
+        yield MakeDirectory(path=str(file.parent), because=because)
+        yield CreateFile(path=str(file), content=f"{value}\n", because=because)
+
+
+def _kernel_messages(record: Record, facts: Facts) -> list[AnyStep]:
+    if facts.kernel_messages.works or record.decisions.interception:
         return []
     # A node made by mknod can be made in gVisor, but opening it gives ENXIO; /dev/null bound over a file opens.
     return [
@@ -99,6 +101,8 @@ def _kernel_messages(facts: Facts) -> list[AnyStep]:
 
 
 def _control_groups(record: Record, facts: Facts) -> list[AnyStep]:
+    if record.decisions.control_groups == "emulated":
+        return []
     name = control_group_name(record)
     layout = control_group_layout(facts)
     if layout == "v2":
@@ -123,6 +127,12 @@ def _control_groups(record: Record, facts: Facts) -> list[AnyStep]:
 def _view(files: Layout, record: Record) -> list[AnyStep]:
     view = record.decisions.kubelet is not None and record.decisions.kubelet.view
     return hidden_place_steps(files) if view else []
+
+
+def emulated_control_group_steps(record: Record) -> list[AnyStep]:
+    """The node's own group in each hierarchy, once they are served: the kubelet ends without its root."""
+    path = f"{CONTROL_GROUPS}/{{}}/{control_group_name(record)}"
+    return [MakeDirectory(path=path.format(name), because="control_groups") for name in CONTROLLERS_V1]
 
 
 def _directories(files: Layout, record: Record, facts: Facts) -> list[AnyStep]:

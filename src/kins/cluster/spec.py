@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable
 from typing import Literal
 
 import msgspec
@@ -15,40 +16,58 @@ NAME_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 MAXIMUM_NAME = 58
 Level = Literal["node", "control-plane"]
 KUBELETS = ("auto", *kubelet.FLAGS)
+AskedLevel = Literal["auto", "node", "control-plane"]
+# What a node can use instead of mounts, each with what it is.
+ADDITIONS = {
+    "intercept": "system calls are intercepted where mounts would change the node's view",
+    "cgroupfs": "control groups are emulated, which needs intercept and brings it along",
+}
 
 
 class ClusterSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A request for a cluster. `arguments` maps components to flags in the form `--name=value`; `kubelet` is a kind of
-    kubelet, or `auto` for the one that the facts suggest."""
+    """A request for a cluster.
+
+    `level`: `auto` is the best that the sandbox carries, the others are that one or nothing. `arguments` maps
+    components to flags in the form `--name=value`; `kubelet` is a kind of kubelet, or `auto` for the one that the facts
+    suggest. `additions` are names of ADDITIONS, used although mounts would do.
+    """
 
     name: str = "default"
-    control_plane_only: bool = False
+    level: AskedLevel = "auto"
     kubelet: str = "auto"
     arguments: dict[str, tuple[str, ...]] = {}
+    additions: tuple[str, ...] = ()
 
     def validate(self) -> None:
         """Raises UsageError naming the first thing that is wrong."""
         validate_name(self.name)
-        self._validate_kubelet()
-        for component in self.arguments:
-            if component not in COMPONENT_NAMES:
-                raise UsageError(
-                    f"unknown component {component!r}",
-                    code="unknown-component",
-                    hint=f"one of: {', '.join(COMPONENT_NAMES)}",
-                )
+        if name := _unknown((self.kubelet,), KUBELETS):
+            raise UsageError(f"unknown kubelet {name!r}", code="unknown-kubelet", hint=_one_of(KUBELETS))
+        if name := _unknown(self.arguments, COMPONENT_NAMES):
+            raise UsageError(f"unknown component {name!r}", code="unknown-component", hint=_one_of(COMPONENT_NAMES))
+        if name := _unknown(self.additions, ADDITIONS):
+            raise UsageError(f"unknown addition {name!r}", code="unknown-addition", hint=_one_of(ADDITIONS))
+        if self.level == "control-plane":
+            self._refuse_what_needs_a_node()
 
-    def _validate_kubelet(self) -> None:
-        if self.kubelet not in KUBELETS:
+    def _refuse_what_needs_a_node(self) -> None:
+        option = f"--kubelet {self.kubelet}" if self.kubelet != "auto" else ""
+        if self.additions:
+            option = f"--with {','.join(self.additions)}"
+        if option:
             raise UsageError(
-                f"unknown kubelet {self.kubelet!r}", code="unknown-kubelet", hint=f"one of: {', '.join(KUBELETS)}"
+                f"a control plane alone has no node, which {option} is for",
+                code="needs-node",
+                hint=f"kins up {self.name} {option}",
             )
-        if self.kubelet != "auto" and self.control_plane_only:
-            raise UsageError(
-                f"a control plane alone has no kubelet, and {self.kubelet!r} was asked for",
-                code="kubelet-without-node",
-                hint=f"kins up {self.name} --kubelet {self.kubelet}",
-            )
+
+
+def _unknown(asked: Iterable[str], known: Collection[str]) -> str | None:
+    return next((name for name in asked if name not in known), None)
+
+
+def _one_of(known: Iterable[str]) -> str:
+    return f"one of: {', '.join(known)}"
 
 
 class Missing(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +100,8 @@ class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     kubelet: KubeletDecision | None = None
     snapshotter: Literal["overlayfs", "native"] = "overlayfs"
     images_on: Literal["disk", "tmpfs"] = "disk"
+    interception: bool = False
+    control_groups: Literal["kernel", "emulated"] = "kernel"
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,6 +20,15 @@ FLAGS: dict[Kind, tuple[str, ...]] = {
     "no-cadvisor": ("--disable-cadvisor=statistics",),
     "no-cgroups": ("--disable-cadvisor=all",),
 }
+# What it sets at its start below /proc/sys, and ends without (pkg/kubelet/cm, setupKernelTunables; pkg/util/sysctl).
+SYSCTLS = {
+    "kernel/panic": "10",
+    "kernel/panic_on_oops": "1",
+    "kernel/keys/root_maxkeys": "1000000",
+    "kernel/keys/root_maxbytes": "25000000",
+    "vm/overcommit_memory": "1",
+    "vm/panic_on_oom": "0",
+}
 # In gVisor any plain umount is refused below a mount that is seen in another mount namespace too, and that is what a
 # kubelet's directory is when the kubelet has a namespace of its own: its pods would hang in Terminating for ever.
 LAZY_UNMOUNT = """\

@@ -35,6 +35,9 @@ class Layout:
         self.control_socket = self.runtime / "supervisor.sock"
         self.etcd_socket = self.runtime / "etcd.sock"
         self.containerd_socket = self.runtime / "containerd.sock"
+        self.control_groups_state = self.runtime / "cgroupfs.json"
+        self.interception_rules = self.configuration / "intercept.json"
+        self.kernel_settings = self.runtime / "proc-sys"
 
     def log(self, component: str) -> Path:
         """The log of a component."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
-NODE = ("containerd", "kubelet")
+NODE = ("cgroupfs", "containerd", "kubelet")
 COMPONENT_NAMES = (*CONTROL_PLANE, *NODE)
 
 

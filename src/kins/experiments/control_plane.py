@@ -80,7 +80,7 @@ WORKFLOWS = (
 def run(context: Context) -> Findings:
     """A chart, kubectl's workflows, and days of work in minutes."""
     began = time.monotonic()
-    cluster, _ = Cluster.up(ClusterSpec(name=NAME, control_plane_only=True))
+    cluster, _ = Cluster.up(ClusterSpec(name=NAME, level="control-plane"))
     context.undoing.callback(cluster.down)
     ready = time.monotonic() - began
     context.tell(f"control plane ready after {ready:.1f} s")

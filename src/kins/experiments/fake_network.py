@@ -45,7 +45,7 @@ FAKE = "a plugin that answers every request and does nothing"
 def run(context: Context) -> Findings:
     """A control plane with no plugin at all, then a worker with one that does nothing."""
     began = time.monotonic()
-    alone, _ = Cluster.up(ClusterSpec(name="alone", control_plane_only=True))
+    alone, _ = Cluster.up(ClusterSpec(name="alone", level="control-plane"))
     seconds = time.monotonic() - began
     alone.down()
     worker = Worker(context)

@@ -15,7 +15,7 @@ from kins.experiments.needs import GVISOR, INTERCEPTION, ROOT
 from kins.experiments.stock_worker import blockers, reasons
 from kins.experiments.watching import measured, watch
 from kins.experiments.worker import Worker
-from kins.intercept import command_line, encode, node_view
+from kins.intercept import command_line, encode, node_rules
 from kins.sys import mounts
 
 TRACED = "the tracer of kins leads the settings to files of ours"
@@ -24,11 +24,11 @@ STATISTICS = "statistics of the root"
 
 def trace(worker: Worker, types: Mapping[int, int] | None = None) -> None:
     """Put the kubelet under the tracer."""
-    view = node_view(SYSCTLS, str(worker.directory / "proc-sys"), types=types)
-    for path, content in view.files.items():
-        worker.write(path, content)
+    tree = worker.directory / "proc-sys"
+    for name, value in SYSCTLS.items():
+        worker.write(str(tree / name), f"{value}\n")
     rules = worker.directory / "rules.json"
-    rules.write_bytes(encode(view.rules))
+    rules.write_bytes(encode(node_rules(SYSCTLS, str(tree), types=types)))
     worker.setup.kubelet_wrapper += tuple(command_line((), str(rules)))
 
 

@@ -141,7 +141,7 @@ class Worker:
         context = self.context
         for name in ("", "cni", "cni-plugins", "nri", "opt", "kubelet", "volume-plugins"):
             (self.directory / name).mkdir(exist_ok=True)
-        cluster, _ = Cluster.up(ClusterSpec(name=NAME, control_plane_only=True), timeout=CONTROL_PLANE_SECONDS)
+        cluster, _ = Cluster.up(ClusterSpec(name=NAME, level="control-plane"), timeout=CONTROL_PLANE_SECONDS)
         context.undoing.callback(cluster.down)
         context.undoing.callback(self.stop)
         self.files = store.existing(NAME)

@@ -4,9 +4,9 @@ The tracing itself is the program `kins-intercept` (engine/internal/intercept), 
 here starts it, but for the question what this kernel offers.
 """
 
-from kins.intercept.node import View, node_view
+from kins.intercept.node import node_rules
 from kins.intercept.rules import Redirect, Rule, StatfsOfMount, StatfsOfPath, StatfsOfType, Uname, encode, validate
-from kins.intercept.texts import parse, read
+from kins.intercept.texts import convert, parse, read
 from kins.intercept.tracer import check_support, command_line, hold_in_memory
 
 __all__ = [
@@ -16,12 +16,12 @@ __all__ = [
     "StatfsOfPath",
     "StatfsOfType",
     "Uname",
-    "View",
     "check_support",
     "command_line",
+    "convert",
     "encode",
     "hold_in_memory",
-    "node_view",
+    "node_rules",
     "parse",
     "read",
     "validate",

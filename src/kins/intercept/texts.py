@@ -126,14 +126,15 @@ def _broken(path: Path, reason: str, hint: str) -> UsageError:
 
 def _rule_in_file(path: Path, number: int, described: Any) -> Rule:
     try:
-        rule = _rule(described)
+        rule = convert(described)
         find_fault(rule)
     except Fault as fault:
         raise fault.of(f"{number} of {path}") from fault
     return rule
 
 
-def _rule(described: Any) -> Rule:
+def convert(described: Any) -> Rule:
+    """A rule from plain data of the tracer's own form, with names or numbers for types. Raises Fault."""
     match described:
         case {"redirect": dict() as content, **rest} if not rest:
             return _convert(content, Redirect)

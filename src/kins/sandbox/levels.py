@@ -49,9 +49,10 @@ NEEDS = {
 }
 
 
-def choose(facts: Facts, ranges: tuple[str, ...] = ()) -> Choice:
+def choose(facts: Facts, ranges: tuple[str, ...] = (), *, emulated_control_groups: bool = False) -> Choice:
     """The best level that these facts allow. `ranges` are the address ranges that the node wants for itself."""
-    lacks = [*_answers(facts), *_control_groups(facts), *_programs(facts), *_ranges(facts, ranges)]
+    groups = [] if emulated_control_groups else _control_groups(facts)
+    lacks = [*_answers(facts), *groups, *_programs(facts), *_ranges(facts, ranges)]
     return Choice(level="control-plane" if lacks else "node", lacks=tuple(lacks))
 
 

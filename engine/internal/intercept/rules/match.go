@@ -104,9 +104,17 @@ func cut(name string) pattern {
 	return pattern{before: []byte(name)}
 }
 
+// mounts is a symbolic link of the kernel's own to ownMounts (proc_pid_mounts(5)), and read more often than that.
+const mounts = "/proc/mounts"
+
+var ownMounts = []byte("/proc/self/mounts")
+
 // Match writes to target where a clean, absolute path is redirected to by this rule. process is the pid that `self`
 // means; lookup gives the process that a number in /proc means (a thread's is its process's).
 func (redirection *Redirection) Match(name []byte, process int, lookup func(int) int, target *Target) bool {
+	if redirection.inProcesses && string(name) == mounts {
+		name = ownMounts
+	}
 	if !redirection.from.star {
 		rest, ok := below(name, redirection.from.before)
 		return ok && target.write(redirection.to.before, rest)

@@ -68,7 +68,9 @@ def limit_file(name: str, below: str | None = None, above: str | None = None) ->
 def read_usage(groups: ControlGroups, group: Group) -> str:
     """Resident memory, with that of the groups below."""
     groups.tracker.refresh()
-    return f"{figures.resident(groups.tracker, group)}\n"
+    usage = figures.resident(groups.tracker, group)
+    group.remember_peak("memory", usage)  # or somebody would have seen more than the most
+    return f"{usage}\n"
 
 
 def read_peak(groups: ControlGroups, group: Group) -> str:

@@ -1,0 +1,31 @@
+"""A node whose software is shown its kernel by a tracer: the rules, and the components that run under them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from kins import cgroupfs, intercept
+from kins.cluster.spec import Record
+from kins.components import Layout, kubelet
+from kins.components.cgroupfs import CONTROL_GROUPS, VERSION
+from kins.sandbox import Facts
+from kins.supervise import Component
+
+# Go interrupts its own threads by signals, all the time, and in gVisor a signal ends a request to a FUSE server with
+# EINTR, which the libraries for control groups take for the answer ("openat2 …: interrupted system call").
+WITHOUT_SIGNALS = {"GODEBUG": "asyncpreemptoff=1"}
+
+
+def write_rules(files: Layout, record: Record, facts: Facts) -> None:
+    """The rules of this node: kernel settings and messages that mounts would give, and the emulated control groups."""
+    silent = not facts.kernel_messages.works
+    rules = [*intercept.node_rules(kubelet.SYSCTLS, str(files.kernel_settings), without_kernel_messages=silent)]
+    if record.decisions.control_groups == "emulated":
+        rules += [intercept.convert(each) for each in cgroupfs.rules(CONTROL_GROUPS, VERSION)]
+    files.interception_rules.write_bytes(intercept.encode(rules))
+
+
+def traced(component: Component, files: Layout) -> Component:
+    """The component as the tracer's child."""
+    argv = intercept.command_line(component.argv, str(files.interception_rules))
+    return msgspec.structs.replace(component, argv=tuple(argv), environment=component.environment | WITHOUT_SIGNALS)
