@@ -168,10 +168,8 @@ def cell(values: Sequence[float], plain: Sequence[float], divisor: float, *, is_
 
 def remarks(results: Results, place: str) -> list[str]:
     """What a reader must know to read the tables: ways that failed, and rules that were not in force."""
-    said = []
-    for kind, way in product(("calls", "works"), WAYS):
-        if reason := results.reason(kind, place, way):
-            said.append(f"{place}: {WAYS[way]} failed ({kind}): {reason}")
+    reasons = [(way, results.reason(kind, place, way)) for way, kind in product(WAYS, ("calls", "works"))]
+    said = [f"{place}: {WAYS[way]}: {reason}" for way, reason in dict.fromkeys(reasons) if reason]
     said += [
         f"{place}: {WAYS[way]}: the rules were not in force: {answers}"
         for way in ("kins-ptrace", "kins-notify")

@@ -54,6 +54,22 @@ def ways(place: Path, tracer: Path) -> dict[str, list[str]]:
     }
 
 
+def wrong_backend(before: list[str], statistics: Path) -> str:
+    """Why a way of kins would not measure the backend that it names, by what the tracer tells of itself; empty if it
+    would."""
+    asked = before[before.index("--backend") + 1]
+    try:
+        run([*before[:-1], "--statistics", str(statistics), "--", "true"])
+    except Failed as error:
+        return str(error)
+    # Written at the tracer's end, a moment after the command's.
+    deadline = time.monotonic() + 5
+    while not statistics.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    used = json.loads(statistics.read_text())["backend"] if statistics.exists() else "nothing told"
+    return "" if used == asked else f"asked for {asked}, got {used}"
+
+
 def works(engine: Path) -> dict[str, list[str]]:
     """Whole programs: one that is large and written in Go, many processes, many files, many libraries."""
     return {
@@ -97,9 +113,11 @@ def measure_works(before: list[str], works: Mapping[str, list[str]]) -> dict[str
     return found
 
 
-def rounds(ways: Mapping[str, list[str]], count: int, measure: Callable[[list[str]], Any]) -> dict[str, Any]:
-    """What each way gives in each round; a way that fails has a text, and is not tried again."""
-    found: dict[str, Any] = {name: [] for name in ways}
+def rounds(
+    ways: Mapping[str, list[str]], without: Mapping[str, str], count: int, measure: Callable[[list[str]], Any]
+) -> dict[str, Any]:
+    """What each way gives in each round; a way that fails has a text, and is not tried again, as those of `without`."""
+    found: dict[str, Any] = {name: without.get(name) or [] for name in ways}
     for _ in range(count):
         for name, before in ways.items():
             if isinstance(found[name], list):
@@ -125,8 +143,10 @@ def main() -> None:
         programs = works(options.engine)
         # Once for the caches.
         measure_works([], programs)
-        calls = rounds(chosen, options.rounds, lambda before: measure_calls(before, place))
-        whole = rounds(chosen, options.rounds, lambda before: measure_works(before, programs))
+        ours = [name for name in chosen if name.startswith("kins-")]
+        without = {name: wrong_backend(chosen[name], place / f"{name}.json") for name in ours}
+        calls = rounds(chosen, without, options.rounds, lambda before: measure_calls(before, place))
+        whole = rounds(chosen, without, options.rounds, lambda before: measure_works(before, programs))
     support = json.loads(run([str(tracer), "probe"]))
     json.dump({"support": support, "calls": calls, "works": whole}, sys.stdout)
 

@@ -218,12 +218,18 @@ def test_a_signal_reaches_the_command(tracing: Tracing) -> None:
 
 def test_a_terminal_is_the_commands(tracing: Tracing) -> None:
     """Ctrl-C ends the command, and the shell that started it goes on; so does Ctrl-Z, until it is continued."""
+    # The shell itself stays: in gVisor a Ctrl-Z that meets a traced process in the middle of its execve is lost.
+    script = "tty; echo sleeping; while :; do sleep 0.1; done"
     with tracing.environment.spawn(["script", "-qec", "bash --norc -m", "/dev/null"]) as terminal:
         terminal.say("PS1=; stty -echo; tty\n")
         terminal.line_with("/dev/")
-        terminal.say(f"{shlex.join(tracing.command([RENAMED], 'sh', '-c', 'tty; echo sleeping; exec sleep 1000'))}\n")
+        terminal.say(f"{shlex.join(tracing.command([RENAMED], 'sh', '-c', script))}\n")
         terminal.line_with("/dev/")
         terminal.line_with("sleeping")
+        terminal.say("\x1a")
+        terminal.line_with("Stopped")
+        terminal.say("fg\n")
+        terminal.line_with("kins intercept")
         terminal.say("\x03")
         terminal.say("echo status $?\n")
         assert terminal.line_with("status ").strip().endswith("status 130")
@@ -250,6 +256,17 @@ def test_killed_it_leaves_nothing(tracing: Tracing) -> None:
     assert tracing.environment.changes_since(before) == ""
 
 
+def test_a_killed_tracer_takes_everything_with_it(tracing: Tracing) -> None:
+    before = tracing.environment.snapshot()
+    script = "sleep 1000 & setsid sleep 1000 & echo ready; wait"
+    with tracing.environment.spawn(tracing.command([RENAMED], "sh", "-c", script)) as running:
+        running.line_with("ready")
+        tracing.environment.run(["pkill", "-KILL", "--parent", str(running.pid)])
+        status, said = running.finish(timeout=30)
+    assert (status, "the tracer was killed" in said) == (125, True)
+    assert tracing.environment.changes_since(before) == ""
+
+
 def test_nothing_is_left_of_a_command_that_ended(tracing: Tracing) -> None:
     before = tracing.environment.snapshot()
     tracing([RENAMED], "sh", "-c", "cat /etc/os-release | cat")
@@ -263,8 +280,13 @@ def test_statistics_count_what_was_met(tracing: Tracing) -> None:
     path = f"{tracing.directory}/counts.json"
     rule = RENAMED.format(directory=tracing.directory)
     tracing.environment.run(["kins", "intercept", f"--rule={rule}", f"--statistics={path}", "cat", "/etc/os-release"])
+    # Written at the tracer's end, a moment after the command's.
+    tracing.environment.run(["sh", "-c", f"until [ -s {path} ]; do sleep 0.1; done"])
     counts = json.loads(tracing.environment.output("cat", path))
-    assert counts
+    assert counts["stops"]["openat"] >= sum(counts["matched"]) > 0
+    assert len(counts["matched"]) == 1
+    assert (counts["failures"], counts["tracees"]["now"]) == (0, 0)
+    assert counts["tracees"]["peak"] >= 1
 
 
 def test_a_dry_run_prints_what_a_shell_runs(tracing: Tracing) -> None:
