@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -90,10 +91,21 @@ type trial struct {
 	statistics string
 }
 
-// backends are those that are tested here.
-func backends() []string {
+// backends are those that this kernel has.
+var backends = sync.OnceValue(func() []string {
+	content, err := exec.Command(executable(), asIntercept, "probe").Output()
+	var probed struct{ Ptrace, Notify bool }
+	if err == nil {
+		err = json.Unmarshal(content, &probed)
+	}
+	if err != nil || !probed.Ptrace {
+		panic(fmt.Sprintf("kins-intercept probe: %v, %s", err, content))
+	}
+	if probed.Notify {
+		return []string{"ptrace", "notify"}
+	}
 	return []string{"ptrace"}
-}
+})
 
 // each runs a test with every backend.
 func each(t *testing.T, test func(trial *trial)) {
@@ -121,6 +133,14 @@ func newTrial(t *testing.T, backend string) *trial {
 	trial.must(syscall.Mkfifo(filepath.Join(trial.to, "fifo"), 0o600))
 	trial.redirect(trial.from, trial.to)
 	return trial
+}
+
+// needsExecution is for tests that execute a redirected program or go to a redirected directory.
+func (trial *trial) needsExecution() {
+	trial.Helper()
+	if trial.backend == "notify" {
+		trial.Skip("a supervisor cannot do that in another's place")
+	}
 }
 
 func (trial *trial) must(err error) {

@@ -18,7 +18,8 @@ BACKENDS: tuple[Backend, ...] = get_args(Backend)
 # For each way to intercept, the answers that it needs.
 NEEDS: dict[Backend, tuple[str, ...]] = {
     "ptrace": ("architecture", "ptrace", "seccomp_trace"),
-    "notify": ("architecture", "notify", "notify_add_descriptor"),
+    # Without a stop at any call, ptrace follows the tree there, so that it ends with the tracer.
+    "notify": ("architecture", "notify", "notify_add_descriptor", "ptrace"),
 }
 # Some refusals of sandboxes come as a call that never returns.
 ANSWER_SECONDS = 2.5

@@ -76,6 +76,24 @@ func ReadPath(thread int, address uintptr, buffer *[PathLimit]byte) ([]byte, err
 	return nil, unix.ENAMETOOLONG
 }
 
+// WriteAnswer writes to memory that the program itself may write to, and that need not be stopped.
+func WriteAnswer(thread int, address uintptr, data []byte) error {
+	if len(data) == 0 {
+		return nil
+	}
+	local := unix.Iovec{Base: &data[0], Len: uint64(len(data))}
+	remote := unix.RemoteIovec{Base: address, Len: len(data)}
+	count, _, number := unix.RawSyscall6(unix.SYS_PROCESS_VM_WRITEV, uintptr(thread),
+		uintptr(unsafe.Pointer(&local)), 1, uintptr(unsafe.Pointer(&remote)), 1, 0)
+	switch {
+	case number != 0:
+		return number
+	case int(count) != len(data):
+		return unix.EFAULT
+	}
+	return nil
+}
+
 // Write puts bytes into a stopped thread's memory by ptrace, which also reaches pages that the program may only read.
 // What the last word holds beyond the data stays as it is.
 func Write(thread int, address uintptr, data []byte) error {

@@ -66,6 +66,13 @@ func (listener listener) sendDescriptor(id uint64, descriptor int, closeOnExec b
 	return orNil(number)
 }
 
+// wakeTogether asks the kernel to run supervisor and caller on one processor in turn, as they wait for each other
+// anyway. Kernels before 6.6 do not know it, and all works without.
+func (listener listener) wakeTogether() {
+	_, _, _ = unix.RawSyscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_SET_FLAGS,
+		unix.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
+}
+
 // isValid says whether the caller still waits: before that is known, its number may be another process's.
 func (listener listener) isValid(id uint64) bool {
 	_, _, number := unix.RawSyscall(

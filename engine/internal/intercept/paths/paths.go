@@ -164,25 +164,26 @@ func stat(terminated []byte, status *unix.Stat_t) unix.Errno {
 	return number
 }
 
-// Existence is what the tracer finds at a path.
-type Existence int
-
-const (
-	Absent Existence = iota
-	Directory
-	Other
-)
-
-// Exists looks at a path of the tracer's, given with a final NUL, and follows symbolic links.
-func Exists(terminated []byte) Existence {
-	var status unix.Stat_t
-	switch {
-	case stat(terminated, &status) != 0:
-		return Absent
-	case status.Mode&unix.S_IFMT == unix.S_IFDIR:
-		return Directory
+// Overlays says whether the target of an only_existing rule, given with a final NUL, takes the original's place. A
+// directory does not where the original is one too: the files in it that have no counterpart must stay reachable. The
+// original's slice must have room for a NUL.
+func Overlays(original, target []byte) bool {
+	switch kind(target) {
+	case 0:
+		return false
+	case unix.S_IFDIR:
+		return kind(append(original, 0)) != unix.S_IFDIR
 	}
-	return Other
+	return true
+}
+
+// kind is the type of a file as in st_mode (stat(2)), symbolic links followed; 0 where there is none.
+func kind(terminated []byte) uint32 {
+	var status unix.Stat_t
+	if stat(terminated, &status) != 0 {
+		return 0
+	}
+	return status.Mode & unix.S_IFMT
 }
 
 // clean joins a path to the first length bytes of the buffer, which are a clean directory (none stands for `/`), and

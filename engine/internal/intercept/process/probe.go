@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"kins/engine/internal/intercept/calls"
 	"kins/engine/internal/intercept/notify"
 	"kins/engine/internal/intercept/ptrace"
 	"kins/engine/internal/intercept/rules"
@@ -111,7 +110,7 @@ func (trace *trace) seized(err error) error {
 
 func (trace *trace) run() error {
 	set := rules.ForRelease(probeRelease)
-	stub, err := startStub(calls.Needed(set.Needs()), []string{self, AnswerArgument})
+	stub, err := startStub(Ptrace, set, []string{self, AnswerArgument})
 	if err != nil {
 		return err
 	}

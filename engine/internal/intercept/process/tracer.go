@@ -4,17 +4,15 @@ package process
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"runtime"
 	"strconv"
-	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
-	"kins/engine/internal/intercept/calls"
+	"kins/engine/internal/intercept/notify"
 	"kins/engine/internal/intercept/ptrace"
 	"kins/engine/internal/intercept/rules"
 	"kins/engine/internal/intercept/statistics"
@@ -60,8 +58,9 @@ func (tracer *tracer) start(arguments []string, streams []int) error {
 	}
 	keepFromProgram(options.Rules)
 	tracer.counters = statistics.New(set.Rules)
-	tracer.counters.Backend = Ptrace
-	stub, err := startStub(calls.Needed(set.Needs()), options.Command)
+	backend := choose(options.Backend, set)
+	tracer.counters.Backend = backend
+	stub, err := startStub(backend, set, options.Command)
 	if err != nil {
 		return err
 	}
@@ -76,9 +75,34 @@ func (tracer *tracer) start(arguments []string, streams []int) error {
 	if err := errors.Join(tracer.front.send(message{kind: started}), stub.release()); err != nil {
 		return err
 	}
+	if backend == Notify {
+		go tracer.supervise(stub, set)
+	}
 	err = followed.Run()
 	tracer.writeStatistics()
 	return err
+}
+
+// choose gives the backend that is meant by auto: ptrace, which is the faster one wherever both were measured, and can do
+// all that rules ask for. Without a rule there is no call to answer either way.
+func choose(backend string, set *rules.Set) string {
+	if backend == Automatic || set.Rules == 0 {
+		return Ptrace
+	}
+	return backend
+}
+
+// supervise answers calls by notify. The tree is followed by ptrace all the same, without a stop at any call: that is
+// how it ends with the tracer.
+func (tracer *tracer) supervise(stub *stub, set *rules.Set) {
+	listener, err := stub.listener()
+	if err == nil {
+		err = notify.Supervise(listener, set, tracer.counters)
+	}
+	if !tracer.hasEnded.Load() {
+		_ = tracer.front.send(message{failed, StatusFailed, err.Error()})
+		os.Exit(StatusFailed)
+	}
 }
 
 // handleSignals is for after the stub's start: what is ignored here would be ignored there. Nothing but its own end or
@@ -128,46 +152,4 @@ func (tracer *tracer) Ended(status unix.WaitStatus) {
 	tracer.program.Store(0)
 	tracer.hasEnded.Store(true)
 	_ = tracer.front.send(message{kind: ended, number: uint32(status)})
-}
-
-// stub is the third process, before it becomes the program.
-type stub struct {
-	pid  int
-	gate int // the write end of the pipe that it waits for
-}
-
-// startStub starts a process that will install a filter for these calls and then become the command.
-func startStub(numbers []int, command []string) (*stub, error) {
-	var gate [2]int
-	if err := unix.Pipe2(gate[:], unix.O_CLOEXEC); err != nil {
-		return nil, fmt.Errorf("pipe2: %w", err)
-	}
-	defer unix.Close(gate[0])
-	theirs, err := unix.Dup(gate[0])
-	if err != nil {
-		return nil, fmt.Errorf("dup: %w", err)
-	}
-	defer unix.Close(theirs)
-	arguments := append([]string{"kins-intercept", StubArgument, strconv.Itoa(theirs), join(numbers)}, command...)
-	pid, err := start(arguments)
-	if err != nil {
-		return nil, fmt.Errorf("the stub: %w", err)
-	}
-	return &stub{pid, gate[1]}, nil
-}
-
-// release lets the stub go on.
-func (stub *stub) release() error {
-	defer unix.Close(stub.gate)
-	_, err := unix.Write(stub.gate, []byte{1})
-	return err
-}
-
-// join writes numbers as the stub reads them.
-func join(numbers []int) string {
-	texts := make([]string, len(numbers))
-	for index, number := range numbers {
-		texts[index] = strconv.Itoa(number)
-	}
-	return strings.Join(texts, ",")
 }

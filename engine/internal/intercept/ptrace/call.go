@@ -127,24 +127,12 @@ func (tracer *Tracer) redirection(stopped *thread, named paths.Path) *rules.Redi
 		if !tracer.resolver.IsTrue(stopped.id, named) {
 			return nil
 		}
-		if rule.OnlyExisting && !tracer.overlays(named.Name) {
+		if rule.OnlyExisting && !paths.Overlays(named.Name, tracer.target.Terminated()) {
 			continue
 		}
 		return rule
 	}
 	return nil
-}
-
-// overlays says whether the target of an only_existing rule takes the original's place. A directory does not where the
-// original is one too: the files in it that have no counterpart must stay reachable.
-func (tracer *Tracer) overlays(name []byte) bool {
-	switch paths.Exists(tracer.target.Terminated()) {
-	case paths.Absent:
-		return false
-	case paths.Directory:
-		return paths.Exists(append(name, 0)) != paths.Directory
-	}
-	return true
 }
 
 // redirect lets the call run with the path in tracer.target. The first time in a process the call gives way to an mmap
