@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
+	"strings"
 	"sync"
 
 	v1 "k8s.io/api/core/v1"
@@ -413,10 +415,18 @@ func (groups podGroups) GetPodContainerName(*v1.Pod) (cm.CgroupName, string) {
 	return cm.ParseCgroupfsToCgroupName(groups.parent), groups.parent
 }
 
-// GetPodCgroupConfig knows of no limit of a pod: a resize changes its containers' alone. Upstream takes no error for an
-// answer, but it takes nothing.
+// IsPodCgroup tells the names under which our statistics add up a pod's containers.
+func (podGroups) IsPodCgroup(name string) (bool, types.UID) {
+	uid, is := strings.CutPrefix(path.Base(name), "pod")
+	return is, types.UID(uid)
+}
+
+// GetPodCgroupConfig knows of no limit of a pod, which is what zeros mean: a resize changes its containers' alone. An
+// error or an incomplete answer would end the kubelet: upstream looks behind the pointers without asking.
 func (podGroups) GetPodCgroupConfig(*v1.Pod, v1.ResourceName) (*cm.ResourceConfig, error) {
-	return nil, nil
+	return &cm.ResourceConfig{
+		Memory: new(int64), CPUShares: new(uint64), CPUPeriod: new(uint64), CPUQuota: new(int64),
+	}, nil
 }
 
 // SetPodCgroupConfig has no group to set a limit of.

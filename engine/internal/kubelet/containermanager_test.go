@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/kubernetes/cmd/kubelet/app/options"
 	"k8s.io/kubernetes/pkg/kubelet"
+	"k8s.io/kubernetes/pkg/kubelet/cm"
 )
 
 // a kubelet's options as `kins up --kubelet no-cgroups` makes them.
@@ -94,8 +95,15 @@ func TestContainersHaveTheConfiguredParent(t *testing.T) {
 	if _, parent := manager.NewPodContainerManager().GetPodContainerName(&v1.Pod{}); parent != "/kins" {
 		t.Errorf("the parent is %q", parent)
 	}
-	// An error or an empty answer ends the kubelet with a nil pointer when a pod's status is made.
-	if limit, err := manager.NewPodContainerManager().GetPodCgroupConfig(&v1.Pod{}, v1.ResourceMemory); limit != nil || err != nil {
+	// Upstream looks behind each of these when it makes a pod's status or resizes it.
+	limit, err := manager.NewPodContainerManager().GetPodCgroupConfig(&v1.Pod{}, v1.ResourceMemory)
+	if err != nil || limit.Memory == nil || limit.CPUShares == nil || limit.CPUPeriod == nil || limit.CPUQuota == nil {
 		t.Errorf("got %v, %v", limit, err)
+	}
+	if cm.MemoryLimitsFromConfig(limit) != nil || cm.CPULimitsFromConfig(limit) != nil {
+		t.Errorf("%v is a limit", limit)
+	}
+	if is, uid := manager.NewPodContainerManager().IsPodCgroup("/kins/pod12-34"); !is || uid != "12-34" {
+		t.Errorf("a pod's name is %v, of %q", is, uid)
 	}
 }

@@ -20,7 +20,7 @@ import (
 const answerTime = 2 * time.Second
 
 // sandboxKinds are file systems on which sandboxes and virtual machines start, and which cAdvisor (>= 0.56) has no plugin
-// for: a kubelet whose directory lies on one then finds no disk ("could not find device in cached partitions map").
+// for: a kubelet whose directory lies on one then ends ("cannot find filesystem info for device").
 var sandboxKinds = []string{"9p", "gofer", "virtiofs", "fuse", "fuseblk"}
 
 func init() {

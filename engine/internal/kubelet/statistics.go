@@ -3,16 +3,13 @@ package kubelet
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
-	"path"
 	"sync"
 	"time"
 
 	v1 "github.com/google/cadvisor/info/v1"
 	v2 "github.com/google/cadvisor/info/v2"
 	criapi "k8s.io/cri-api/pkg/apis"
-	"k8s.io/kubelet/pkg/types"
 	"k8s.io/kubernetes/cmd/kubelet/app/options"
 	"k8s.io/kubernetes/pkg/kubelet"
 	"k8s.io/kubernetes/pkg/kubelet/cadvisor"
@@ -26,9 +23,10 @@ const sampleInterval = time.Second
 // counts a container's CPU and memory as 0 where a file of its group is missing.)
 type statistics struct {
 	rootDirectory string
-	podsGroup     string
+	place         place
 	groups        controlGroups
 	images        func() criapi.ImageManagerService
+	inventory     func() inventory
 
 	mutex   sync.Mutex
 	samples map[string][]*v2.ContainerStats
@@ -40,9 +38,10 @@ var _ cadvisor.Interface = (*statistics)(nil)
 func newStatistics(server *options.KubeletServer, dependencies *kubelet.Dependencies) *statistics {
 	return &statistics{
 		rootDirectory: server.RootDirectory,
-		podsGroup:     podsGroup(server.CgroupRoot),
+		place:         newPlace(server.CgroupsPerQOS, server.CgroupRoot),
 		groups:        findControlGroups(),
 		images:        func() criapi.ImageManagerService { return dependencies.RemoteImageService },
+		inventory:     func() inventory { return takeInventory(dependencies.RemoteRuntimeService) },
 		samples:       map[string][]*v2.ContainerStats{},
 	}
 }
@@ -51,7 +50,7 @@ func newStatistics(server *options.KubeletServer, dependencies *kubelet.Dependen
 func (source *statistics) Start() error { return nil }
 
 // MachineInfo describes what the node offers.
-func (source *statistics) MachineInfo() (*v1.MachineInfo, error) { return machine() }
+func (source *statistics) MachineInfo() (*v1.MachineInfo, error) { return machineInformation() }
 
 // VersionInfo names kernel and distribution.
 func (source *statistics) VersionInfo() (*v1.VersionInfo, error) { return versions() }
@@ -83,79 +82,122 @@ func (source *statistics) ContainerFsInfo(ctx context.Context) (v2.FsInfo, error
 	return source.ImagesFsInfo(ctx)
 }
 
-// GetRequestedContainersInfo serves /metrics/cadvisor alone, which is empty here.
-func (source *statistics) GetRequestedContainersInfo(string, v2.RequestOptions) (map[string]*v1.ContainerInfo, error) {
-	return map[string]*v1.ContainerInfo{}, nil
-}
-
 // ContainerInfoV2 answers for "/" (the machine) and for containers, pods and groups of them by their control group's
 // name; recursively for all of these. A name that is no control group is an error.
 func (source *statistics) ContainerInfoV2(name string, request v2.RequestOptions) (map[string]v2.ContainerInfo, error) {
-	information, err := source.information(name)
+	readings, err := source.read(name, request.Recursive)
 	if err != nil {
 		return nil, err
 	}
-	found := map[string]v2.ContainerInfo{name: information}
-	if !request.Recursive {
-		return found, nil
-	}
-	for _, group := range source.groups.below(source.podsGroup) {
-		// What went away meanwhile is left out.
-		if information, err := source.information(group); err == nil {
-			found[group] = information
+	now, found := time.Now(), map[string]v2.ContainerInfo{}
+	for name, each := range readings {
+		found[name] = v2.ContainerInfo{
+			Spec: v2.ContainerSpec{
+				CreationTime: each.created,
+				Labels:       each.labels(),
+				Image:        each.image,
+				HasCpu:       true,
+				HasMemory:    true,
+				HasNetwork:   each.network != nil,
+				HasProcesses: true,
+				Memory:       v2.MemorySpec{Limit: each.memoryLimit, SwapLimit: each.swapLimit},
+			},
+			Stats: source.remember(name, each.usage, now),
 		}
 	}
-	if name == "/" {
+	if name == "/" && request.Recursive {
 		source.forget(found)
 	}
 	return found, nil
 }
 
-func (source *statistics) information(name string) (v2.ContainerInfo, error) {
-	var use usage
-	var err error
-	if name == "/" {
-		use, err = machineUsage()
-	} else {
-		use, err = source.groups.usage(name)
-	}
+// GetRequestedContainersInfo serves /metrics/cadvisor: one sample of each, with what is counted of its processes.
+func (source *statistics) GetRequestedContainersInfo(
+	name string, request v2.RequestOptions,
+) (map[string]*v1.ContainerInfo, error) {
+	readings, err := source.read(name, request.Recursive)
 	if err != nil {
-		return v2.ContainerInfo{}, fmt.Errorf("no statistics of %q: %w", name, err)
+		return nil, err
 	}
-	return v2.ContainerInfo{
-		Spec: v2.ContainerSpec{
-			CreationTime: use.created,
-			Labels:       labels(name),
-			HasCpu:       true,
-			HasMemory:    true,
-			Memory:       v2.MemorySpec{Limit: use.memoryLimit},
-		},
-		Stats: source.remember(name, use, time.Now()),
-	}, nil
+	now, found := time.Now(), map[string]*v1.ContainerInfo{}
+	for name, each := range readings {
+		information := &v1.ContainerInfo{
+			ContainerReference: v1.ContainerReference{Name: name},
+			Spec: v1.ContainerSpec{
+				CreationTime: each.created,
+				Labels:       each.labels(),
+				Image:        each.image,
+				HasCpu:       true,
+				Cpu:          source.groups.share(name),
+				HasMemory:    true,
+				HasNetwork:   each.network != nil,
+				HasProcesses: true,
+				Memory:       v1.MemorySpec{Limit: each.memoryLimit, SwapLimit: each.swapLimit},
+			},
+			Stats: []*v1.ContainerStats{{
+				Timestamp: now,
+				Cpu:       v1.CpuStats{Usage: each.cpuUsage()},
+				Memory:    each.memoryUsage(),
+				Network:   v1.NetworkStats{Interfaces: each.network},
+				Processes: processDetails(each.processes),
+			}},
+		}
+		if each.id != "" {
+			information.Id, information.Aliases, information.Namespace = each.id, []string{each.id}, "containerd"
+		}
+		found[name] = information
+	}
+	return found, nil
 }
 
-// labels make a container of a group, for the kubelet (pkg/kubelet/stats, getCRICadvisorStats). It finds the container
-// that it means by the group's name; of the labels it asks that they are there, and that no two containers share them.
-func labels(name string) map[string]string {
-	if !isContainer(name) {
-		return nil
+// reading is what was counted of a group, and of which container, where it is one.
+type reading struct {
+	usage
+	identity
+}
+
+// read counts one group, or with it all of containers and pods.
+func (source *statistics) read(name string, recursively bool) (map[string]reading, error) {
+	use, err := source.usage(name)
+	if err != nil {
+		return nil, err
 	}
-	pod := path.Base(path.Dir(name))
-	return map[string]string{
-		types.KubernetesPodNameLabel:       pod,
-		types.KubernetesPodNamespaceLabel:  pod,
-		types.KubernetesContainerNameLabel: path.Base(name),
+	found := map[string]reading{name: {usage: use}}
+	if !recursively {
+		return found, nil
 	}
+	known := source.inventory()
+	for group, container := range source.place.groups(source.groups, known) {
+		use, err := source.usage(group)
+		if err != nil {
+			continue // it went away meanwhile
+		}
+		if container.sandbox {
+			use.network = networkOf(use.processes)
+		}
+		found[group] = reading{use, container}
+	}
+	maps.Copy(found, source.place.pods(found))
+	return found, nil
+}
+
+// usage counts one group. All pods together can have what the machine has, where nothing else limits them: the kubelet
+// wants a number for what is left of it.
+func (source *statistics) usage(name string) (usage, error) {
+	if name == "/" {
+		return machineUsage()
+	}
+	use, err := source.groups.usage(name)
+	if err == nil && name == source.place.top {
+		use.memoryLimit = min(use.memoryLimit, machineMemory())
+	}
+	return use, err
 }
 
 // remember returns the latest sample, and before it the newest one that is old enough for a rate between the two (the
 // oldest as long as none is). Questions in quick succession thus get the rate of the last second or so.
 func (source *statistics) remember(name string, use usage, now time.Time) []*v2.ContainerStats {
-	latest := &v2.ContainerStats{
-		Timestamp: now,
-		Cpu:       &v1.CpuStats{Usage: v1.CpuUsage{Total: use.cpu}},
-		Memory:    &v1.MemoryStats{Usage: use.memory, WorkingSet: use.workingSet, RSS: use.residentSet},
-	}
+	latest := sample(use, now)
 	source.mutex.Lock()
 	defer source.mutex.Unlock()
 	kept := append(source.samples[name], latest)
@@ -164,10 +206,37 @@ func (source *statistics) remember(name string, use usage, now time.Time) []*v2.
 	}
 	source.samples[name] = kept
 	if len(kept) == 1 {
+		latest.CpuInst = rateSinceCreation(use, now)
 		return []*v2.ContainerStats{latest}
 	}
-	latest.CpuInst = rate(kept[0], latest)
+	if latest.CpuInst = rate(kept[0], latest); latest.CpuInst == nil {
+		latest.CpuInst = kept[len(kept)-2].CpuInst
+	}
 	return []*v2.ContainerStats{kept[0], latest}
+}
+
+func sample(use usage, now time.Time) *v2.ContainerStats {
+	memory := use.memoryUsage()
+	found := &v2.ContainerStats{
+		Timestamp: now,
+		Cpu:       &v1.CpuStats{Usage: use.cpuUsage()},
+		Memory:    &memory,
+		Processes: &v1.ProcessStats{ProcessCount: uint64(len(use.processes))},
+	}
+	if use.network != nil {
+		found.Network = &v2.NetworkStats{Interfaces: use.network}
+	}
+	return found
+}
+
+// rateSinceCreation is the rate of a group that is seen for the first time. Without one the kubelet takes a container for
+// terminated (pkg/kubelet/stats, isContainerTerminated), and takes the runtime's word, which may be 0, for its memory.
+func rateSinceCreation(use usage, now time.Time) *v2.CpuInstStats {
+	lifetime := now.Sub(use.created)
+	if use.created.IsZero() || lifetime <= 0 {
+		return nil
+	}
+	return &v2.CpuInstStats{Usage: v2.CpuInstUsage{Total: uint64(float64(use.cpu) / lifetime.Seconds())}}
 }
 
 // rate is the use of CPU between two samples in nanoseconds per second; nil when they say too little.
