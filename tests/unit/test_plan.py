@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from kins.cluster.kubelet_view import hidden_place_steps, kubelet_view
+from kins.components import Layout
 from kins.errors import KinsError
 from kins.plan import Journal
 from kins.plan.files import CreateFile, MakeDirectory
+from kins.plan.mounts import BindMount, MountFileSystem, Unmount
 
 
 @pytest.fixture
@@ -80,3 +83,24 @@ def test_one_failing_undo_does_not_keep_the_others(journal: Journal, tmp_path: P
     assert caught.value.code == "undo-failed"
     assert not (tmp_path / "first").exists()
     assert journal.path.exists(), "what could not be undone stays on record"
+
+
+def test_the_kubelets_view_leaves_the_nodes_own_mounts_alone() -> None:
+    files = Layout(Path("/cluster"))
+    hidden = hidden_place_steps(files)
+    steps = kubelet_view(files, "kins-group")
+    lines = [step.describe() for step in steps]
+    bound = [step.target.removeprefix("/sys/fs/cgroup/cpuacct/") for step in steps if isinstance(step, BindMount)]
+    assert bound[1:] == [
+        "cgroup.procs",
+        "tasks",
+        "cpuacct.stat",
+        "cpuacct.usage",
+        "cpuacct.usage_percpu",
+        "kins-group",
+    ]
+    assert lines[0] == "mount --make-rprivate /sys"
+    # What is unmounted lies on a private mount: else it would go from the node's namespace as well.
+    (private,) = (step.target for step in hidden if isinstance(step, MountFileSystem) and step.private)
+    (unmounted,) = (step.target for step in steps if isinstance(step, Unmount))
+    assert Path(unmounted).parent == Path(private)

@@ -39,8 +39,7 @@ def hidden_place_steps(files: Layout) -> list[AnyStep]:
 def kubelet_view(files: Layout, group: str) -> list[AnyStep]:
     """The steps in the kubelet's own mount namespace. `group` is the cluster's control group, which stays the real one,
     so that pods' groups are made and removed there."""
-    place = hidden_place(files)
-    real = f"{place}/real"
+    real = f"{hidden_place(files)}/real"
     steps: list[AnyStep] = [
         SetPropagation(target="/sys", mode="private", because=BECAUSE),
         BindMount(source=HIERARCHY, target=real, because=BECAUSE),
@@ -51,6 +50,8 @@ def kubelet_view(files: Layout, group: str) -> list[AnyStep]:
         steps.append(BindMount(source=f"{real}/{source}", target=f"{HIERARCHY}/{name}", because=BECAUSE))
     steps.append(MakeDirectory(path=f"{HIERARCHY}/{group}", because=BECAUSE))
     steps.append(BindMount(source=f"{real}/{group}", target=f"{HIERARCHY}/{group}", because=BECAUSE))
-    # A second mount of the hierarchy would be taken for its place by those who look for it in the mount table.
-    steps.append(Unmount(target=place, because=BECAUSE))
+    # A second mount of the hierarchy would be taken for its place by those who look for it in the mount table. The
+    # tmpfs around it stays: its parent is shared, so it would go from the node's namespace too, where the next start of
+    # the kubelet needs it.
+    steps.append(Unmount(target=real, because=BECAUSE))
     return steps
