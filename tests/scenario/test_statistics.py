@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from tests.harness.environment import Environment
 from tests.scenario.cluster import NODE, Cluster, Object, eventually
@@ -18,9 +19,9 @@ def summary(cluster: Cluster) -> Object:
     return found
 
 
-def own(cluster: Cluster, found: Object) -> Object:
+def own(cluster: Cluster, found: Object, name: str = "working") -> Object:
     """The figures of the test's pod; empty as long as there are none."""
-    reference = {"name": "working", "namespace": cluster.namespace}
+    reference = {"name": name, "namespace": cluster.namespace}
     return next((each for each in found["pods"] if reference.items() <= each["podRef"].items()), {})
 
 
@@ -72,6 +73,40 @@ def test_summary(cluster: Cluster) -> None:
         return figure(containers(own(cluster, summary(cluster)))["busy"], "cpu", "usageCoreNanoSeconds") > used
 
     eventually(goes_on)
+
+
+def test_metrics(cluster: Cluster) -> None:
+    """What Prometheus finds of a container at the kubelet, by the usual labels; and its pod's traffic."""
+    cluster.apply(pod("measured", script("while :; do :; done", name="busy")))
+    cluster.ready("measured")
+    labels = f'container="busy",.*namespace="{cluster.namespace}",pod="measured"'
+
+    def values(name: str) -> list[float]:
+        path = f"/api/v1/nodes/{NODE}/proxy/metrics/cadvisor"
+        lines = cluster.kubectl("get", "--raw", path).stdout.splitlines()
+        return [float(line.split()[1]) for line in lines if re.match(rf"{name}{{{labels}", line)]
+
+    eventually(lambda: sum(values("container_cpu_usage_seconds_total")) > 1)
+    (used,) = values("container_memory_working_set_bytes")
+    assert 0 < used < HELD
+    (resident,) = values("container_memory_rss")
+    assert 0 < resident < HELD
+    assert values("container_processes") == [1]
+
+    def has_traffic() -> bool:
+        return figure(own(cluster, summary(cluster), "measured"), "network", "txBytes") > 0
+
+    cluster.execute("measured", "bash", "-c", "echo > /dev/tcp/10.42.0.1/1 || true", container="busy")
+    eventually(has_traffic)
+
+
+def test_more_than_there_is(cluster: Cluster) -> None:
+    """A pod that the scheduler did not place is refused by the kubelet when the node cannot carry it."""
+    cores = int(cluster.json(f"node/{NODE}")["status"]["allocatable"]["cpu"])
+    large = script("sleep infinity", resources={"requests": {"cpu": str(cores + 1)}})
+    cluster.apply(pod("large", large, nodeName=NODE))
+    cluster.phase("Failed", "large")
+    assert cluster.json("pod/large")["status"]["reason"] == "OutOfcpu"
 
 
 def test_capacity(cluster: Cluster, environment: Environment) -> None:
