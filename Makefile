@@ -57,6 +57,13 @@ test: system-packages-test .venv/.kins .venv/.development $(TOOLS) ## Everything
 lint: .venv/.kins .venv/.development toolchain ## The linters and type checks alone
 	.venv/bin/python -m pytest -q tests/unit/test_linters.py tests/unit/test_versions.py
 
+# How long each experiment watches what it has brought to work.
+MINUTES ?= 10
+
+.PHONY: experiments
+experiments: system-packages-test .venv/.kins .venv/.development $(TOOLS) ## Every experiment again, with its report (MINUTES=...)
+	.venv/bin/python -m tests.harness.experiments --minutes $(MINUTES)
+
 .PHONY: tools
 tools: $(TOOLS) ## The Go programs that only tests use, in build/tools/
 

@@ -64,9 +64,8 @@ def sandbox_tree() -> Path:
     return made_once(BUILD / "rootfs" / f"{SUITE}-sandbox-{digest}", make_sandbox_tree)
 
 
-def docker_tree() -> Path:
-    """The sandboxes' tree with a Docker engine."""
-    base = sandbox_tree()
+def docker_tree(base: Path) -> Path:
+    """A tree with a Docker engine."""
     digest = hashlib.sha256(" ".join([base.name, *DOCKER_PACKAGES]).encode()).hexdigest()[:12]
     return made_once(BUILD / "rootfs" / f"{SUITE}-docker-{digest}", partial(make_docker_tree, base))
 

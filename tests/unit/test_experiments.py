@@ -254,7 +254,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_a_result_comes_from_a_process_of_its_own(place: Path) -> None:
     """An experiment that needs gVisor, which this machine is not: it says so."""
     said: list[str] = []
-    (result,) = runner.run_experiments([catalogue.by_number("02")], 1.0, said.append)
+    (ran,) = runner.run_experiments([catalogue.by_number("02")], 1.0, said.append)
+    result = ran.result
     assert result.verdict == "not-run"
     assert any("gVisor" in cause for cause in result.lacks)
     assert said[0].startswith("02 ")
@@ -262,7 +263,8 @@ def test_a_result_comes_from_a_process_of_its_own(place: Path) -> None:
 
 def test_a_process_without_a_result_has_failed(place: Path) -> None:
     unknown = dataclasses.replace(catalogue.by_number("02"), number="99", isolated=False)
-    (result,) = runner.run_experiments([unknown], 1.0, lambda _: None)
+    (ran,) = runner.run_experiments([unknown], 1.0, lambda _: None)
+    result = ran.result
     assert result.verdict == "failed"
     assert "status 1" in result.conclusion
 
@@ -336,7 +338,8 @@ def test_a_report_says_all(verdict: Verdict, tmp_path: Path) -> None:
     for part in ("The hypothesis of it.", "The method of it.", "The reported of it.", "It is so.", "| a\\|b | 1 |"):
         assert part in text
     assert "99 The title of it." in summary([found])
-    write_result(found, tmp_path, "kins experiments run 99")
+    write_result(runner.Ran(found, {"memory.svg": b"<svg/>"}), tmp_path, "kins experiments run 99")
+    assert (tmp_path / "99-made-up-memory.svg").read_bytes() == b"<svg/>"
     written = (tmp_path / "99-made-up.json").read_bytes()
     assert msgspec.json.decode(written, type=ExperimentResult) == found
     assert (tmp_path / "99-made-up.md").read_text() == text

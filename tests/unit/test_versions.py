@@ -17,7 +17,8 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 GO_MODULES = ["engine", "runtime", *(f"tests/modules/{name}" for name in VERSIONS["tests"])]
 DOCUMENTS = [
     *(path for path in ROOT.glob("*.md") if path.name != "CHANGELOG.md"),
-    *(ROOT / "docs").rglob("*.md"),
+    # The experiments' reports are records: they name the versions that were measured.
+    *(path for path in (ROOT / "docs").rglob("*.md") if "experiments" not in path.parent.parts),
 ]
 
 # Staging modules of Kubernetes, which its go.mod names with a version that only a replace makes real.

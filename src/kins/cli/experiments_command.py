@@ -50,7 +50,7 @@ Examples:
     "--report",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Write NN-name.md and NN-name.json there.",
+    help="Write NN-name.md, NN-name.json and plots there.",
 )
 @output_option
 def run(numbers: tuple[str, ...], minutes: float, report: Path | None, **_: Any) -> None:
@@ -67,10 +67,10 @@ def run(numbers: tuple[str, ...], minutes: float, report: Path | None, **_: Any)
     chosen = EXPERIMENTS if "all" in numbers else tuple(by_number(number) for number in numbers)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     results = []
-    for result in run_experiments(chosen, minutes, _quiet if is_json() else talk):
-        results.append(result)
+    for ran in run_experiments(chosen, minutes, _quiet if is_json() else talk):
+        results.append(ran.result)
         if report is not None:
-            write_result(result, report, f"kins experiments run {result.number} --minutes {minutes:g}")
+            write_result(ran, report, f"kins experiments run {ran.result.number} --minutes {minutes:g}")
     show(results, lambda: summary(results))
     sys.exit(0 if all(each.verdict in ("confirmed", "refuted") for each in results) else 1)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kins.errors import UsageError
-from kins.experiments import control_plane, docker, fake_network, fuse_groups, stock_worker, traced_worker
+from kins.experiments import all_layers, control_plane, docker, fake_network, fuse_groups, stock_worker, traced_worker
 from kins.experiments.model import Experiment
 
 EXPERIMENTS = (
@@ -14,6 +14,7 @@ EXPERIMENTS = (
     fake_network.EXPERIMENT,
     traced_worker.WITH_STATFS,
     fuse_groups.EXPERIMENT,
+    all_layers.EXPERIMENT,
 )
 
 

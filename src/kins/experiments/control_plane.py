@@ -13,6 +13,7 @@ from kins.cluster.spec import ClusterSpec
 from kins.errors import KinsError
 from kins.experiments.context import Context, Timed, timed
 from kins.experiments.model import Excerpt, Experiment, Findings, Measurement
+from kins.experiments.plots import keep_plots
 from kins.soak.document import facts
 from kins.soak.watch import SoakSpec, soak
 
@@ -90,6 +91,7 @@ def run(context: Context) -> Findings:
     failed = [name for name, well, _ in outcomes if not well]
     context.tell(f"{len(outcomes) - len(failed)} of {len(outcomes)} workflows went well")
     observed = soak(SoakSpec(name=NAME, seconds=60 * context.minutes, churn=CHURN), context.tell)
+    keep_plots(context, observed)
     report = observed.report
     assert report.churn is not None, "a load was asked for"
     days = report.churn.units / DEPLOYMENTS_A_DAY

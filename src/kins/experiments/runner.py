@@ -9,7 +9,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from kins.errors import KinsError
 from kins.experiments.context import JOURNAL
 from kins.experiments.inside import RESULT
 from kins.experiments.model import Experiment, ExperimentResult
+from kins.experiments.plots import drawn
 from kins.plan import Journal
 from kins.soak.surroundings import surroundings
 
@@ -32,7 +34,15 @@ ISOLATED = ("-P", "-m", "kins.experiments.isolation", sys.executable)
 Tell = Callable[[str], None]
 
 
-def run_experiments(chosen: Sequence[Experiment], minutes: float, tell: Tell) -> Iterator[ExperimentResult]:
+@dataclass(frozen=True)
+class Ran:
+    """A result, and the plots that belong to it by name."""
+
+    result: ExperimentResult
+    plots: Mapping[str, bytes]
+
+
+def run_experiments(chosen: Sequence[Experiment], minutes: float, tell: Tell) -> Iterator[Ran]:
     """Run each; yields results as they come. On Ctrl-C the running one is undone. Raises KinsError."""
     with _directory() as directory:
         for experiment in chosen:
@@ -62,7 +72,7 @@ def _directory() -> Iterator[Path]:
         os.close(lock)
 
 
-def _run(experiment: Experiment, directory: Path, minutes: float, tell: Tell) -> ExperimentResult:
+def _run(experiment: Experiment, directory: Path, minutes: float, tell: Tell) -> Ran:
     isolated = experiment.isolated and os.geteuid() == 0
     arguments = ["-P", "-m", "kins.experiments.inside", experiment.number, str(directory), f"{minutes:g}"]
     command = [sys.executable, *(ISOLATED if isolated else ()), *arguments]
@@ -88,7 +98,7 @@ def _run(experiment: Experiment, directory: Path, minutes: float, tell: Tell) ->
             _end(process)
             raise
     try:
-        return _result(experiment, directory, minutes, process.returncode, said)
+        return Ran(_result(experiment, directory, minutes, process.returncode, said), drawn(directory))
     finally:
         _clear(directory)
 
