@@ -19,7 +19,7 @@ from kins.soak.watch import SoakSpec, soak
 NAME = "layers"
 UP = ("up", NAME, "--level", "node", "--with", "intercept,cgroupfs", "--kubelet", "stock")
 READY_SECONDS = 30.0
-REQUEST_SECONDS = 10.0
+REQUEST_SECONDS = 30.0
 LAST_LINES = 8
 
 
@@ -101,7 +101,10 @@ def node_figures() -> str:
     record = store.record(files)
     assert record is not None, "it was just made"
     path = f"/api/v1/nodes/{record.settings.node_name}/proxy/stats/summary"
-    status, body = ApiClient(files, record.settings).get(path, REQUEST_SECONDS)
+    try:
+        status, body = ApiClient(files, record.settings).get(path, REQUEST_SECONDS)
+    except OSError:
+        return ""
     if status != 200:
         return ""
     node = json.loads(body)["node"]

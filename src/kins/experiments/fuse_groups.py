@@ -48,6 +48,9 @@ def serve_groups(worker: Worker) -> None:
         time.sleep(POLL_SECONDS)
     file = worker.directory / "group-rules.json"
     file.write_text(json.dumps({"version": 1, "rules": rules(CONTROL_GROUPS, VERSION)}))
+    # Go interrupts its own threads by signals, and in gVisor a signal ends a request to a FUSE server with EINTR, which
+    # upstream's libraries take for the answer ("inotify_add_watch …: interrupted system call").
+    worker.setup.environment["GODEBUG"] = "asyncpreemptoff=1"
     tracer = tuple(command_line((), str(file)))
     worker.setup.containerd_wrapper += tracer
     worker.setup.kubelet_wrapper += tracer
@@ -124,7 +127,8 @@ EXPERIMENT = Experiment(
     "kubelet, cAdvisor, containerd and runc.",
     method="As experiment 02, except that control groups are served by `kins.cgroupfs`; a tracer tells containerd "
     "and the kubelet that they are the kernel's (statfs, mountinfo), which FUSE cannot. Nothing else is done about "
-    "the statistics of the root. Pods come and go; then every file is read.",
+    "the statistics of the root. Go's signals between its own threads are off in both, because in gVisor a signal "
+    "ends a request to a FUSE server. Pods come and go; then every file is read.",
     reported="Written and never validated: files with fixed content that were expected to satisfy cAdvisor.",
     run=run,
     needs=(ROOT, GVISOR, INTERCEPTION, module("mfusepy", "cgroupfs"), FUSE),

@@ -6,6 +6,7 @@ Lines on standard output are for people. The result is a file in the directory.
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 import time
 from datetime import UTC, datetime
@@ -68,6 +69,8 @@ def _findings(experiment: Experiment, context: Context) -> Findings:
             return experiment.run(context)
     except KinsError as error:
         return Findings(verdict="failed", conclusion=f"It gave no answer: {error.code}: {error.message}")
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Findings(verdict="failed", conclusion=f"It gave no answer: {error}")
 
 
 if __name__ == "__main__":

@@ -88,6 +88,7 @@ class Setup:
     network_settings: dict[str, str] = field(default_factory=dict)
     runc_settings: dict[str, str] = field(default_factory=dict)
     kubelet_settings: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
     # Put before a program's own command line, such as a tracer's.
     containerd_wrapper: tuple[str, ...] = ()
     kubelet_wrapper: tuple[str, ...] = ()
@@ -238,7 +239,7 @@ class Worker:
         }
 
     def _program(self, name: str, argv: list[str]) -> Program:
-        environment = component_environment(self.directory) | {"TMPDIR": "/tmp"}
+        environment = component_environment(self.directory) | {"TMPDIR": "/tmp"} | self.setup.environment
         if "PYTHONPATH" in os.environ:  # a wrapper may be a module of ours
             environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
         return Program(name, argv, environment, self.directory / f"{name}.log")
