@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ from kins.cluster.cluster import Cluster
 from kins.cluster.spec import ClusterSpec
 from kins.errors import KinsError
 from kins.experiments.context import Context, Timed, timed
+from kins.experiments.context import run as run_command
 from kins.experiments.model import Excerpt, Experiment, Findings, Measurement
 from kins.experiments.plots import keep_plots
 from kins.soak.document import facts
@@ -123,11 +123,10 @@ def run(context: Context) -> Findings:
 
 def install_chart(context: Context) -> str:
     """Install the chart with helm if it is there, else its manifests with kubectl; how that went."""
-    helm = shutil.which("helm")
     began = time.monotonic()
-    if helm is not None:
+    if has_helm():
         kubeconfig = f"--kubeconfig={Cluster(NAME).kubeconfig}"
-        done = timed([helm, "install", RELEASE, str(CHART), kubeconfig]).done
+        done = timed(["helm", "install", RELEASE, str(CHART), kubeconfig]).done
         with_what = "helm"
     else:
         done = kubectl(["apply", "--filename=-"], rendered()).done
@@ -137,6 +136,14 @@ def install_chart(context: Context) -> str:
     found = json.loads(kubectl(["get", OBJECTS, "--output=json"]).done.stdout)["items"]
     ours = {each["kind"] for each in found if each["metadata"]["name"] == RELEASE}
     return f"{len(ours)} of {KINDS} kinds of objects by {with_what} in {time.monotonic() - began:.1f} s"
+
+
+def has_helm() -> bool:
+    """Whether there is a helm that runs."""
+    try:
+        return run_command(["helm", "version"]).returncode == 0
+    except OSError:
+        return False
 
 
 def rendered() -> str:

@@ -43,7 +43,15 @@ REQUEST_SECONDS = 5.0
 PODS = "/api/v1/namespaces/default/pods"
 EVENTS = "/api/v1/namespaces/default/events"
 # Where upstream's programs write whatever they are told: in memory, so that nothing of it is left.
-TRACES = ("/run/containerd", "/run/mount", "/run/netns", "/var/log/pods", "/var/log/containers", "/var/lib/cni")
+TRACES = (
+    "/run/containerd",
+    "/run/mount",
+    "/run/netns",
+    "/var/lib/cni",
+    "/var/lib/kubelet",
+    "/var/log/containers",
+    "/var/log/pods",
+)
 
 CONTAINERD_CONFIGURATION = """\
 version = 3
@@ -140,7 +148,7 @@ class Worker:
     def prepare(self) -> None:
         """A control plane, the worker's identity in it, and its directories."""
         context = self.context
-        for name in ("", "cni", "cni-plugins", "nri", "opt", "kubelet", "volume-plugins"):
+        for name in ("", "tmp", "cni", "cni-plugins", "nri", "opt", "kubelet", "volume-plugins"):
             (self.directory / name).mkdir(exist_ok=True)
         cluster, _ = Cluster.up(ClusterSpec(name=NAME, level="control-plane"), timeout=CONTROL_PLANE_SECONDS)
         context.undoing.callback(cluster.down)
@@ -239,7 +247,7 @@ class Worker:
         }
 
     def _program(self, name: str, argv: list[str]) -> Program:
-        environment = component_environment(self.directory) | {"TMPDIR": "/tmp"} | self.setup.environment
+        environment = component_environment(self.directory) | self.setup.environment
         if "PYTHONPATH" in os.environ:  # a wrapper may be a module of ours
             environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
         return Program(name, argv, environment, self.directory / f"{name}.log")
