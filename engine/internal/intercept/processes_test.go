@@ -238,14 +238,17 @@ func TestStopAndContinue(t *testing.T) {
 		name := filepath.Join(trial.directory, "lines")
 		running := trial.start(`echo $$; exec "$@"`, append([]string{"sh"}, program("count", name)...)...)
 		trial.eventually("it runs", func() bool { return lines(name) > 0 })
-		for range 3 {
+		for round := range 3 {
 			trial.must(unix.Kill(running.program, unix.SIGSTOP))
 			trial.eventually("it stands", func() bool { return stands(name) })
 			trial.eventually("the front stands too", func() bool { return state(running.Process.Pid) == "T" })
 			before := lines(name)
-			// A shell that resumes a job sends this to the whole process group.
-			trial.must(running.Process.Signal(unix.SIGCONT))
+			// A shell that resumes a job sends this to the whole process group, kill(1) to one of the two.
+			for _, resumed := range [][]int{{running.Process.Pid}, {running.program}, {running.program, running.Process.Pid}}[round] {
+				trial.must(unix.Kill(resumed, unix.SIGCONT))
+			}
 			trial.eventually("it goes on", func() bool { return lines(name) > before })
+			trial.eventually("the front goes on too", func() bool { return state(running.Process.Pid) != "T" })
 		}
 	})
 }

@@ -21,18 +21,22 @@ import (
 
 // goPrograms run under the interception. Their result is the exit status.
 var goPrograms = map[string]func(arguments []string) int{
-	"cat":            cat,
-	"cat-often":      catOften,
-	"types":          types,
-	"thread-cgroup":  threadCgroup,
-	"exec-in-thread": execInThread,
-	"storm":          storm,
-	"exit-at-once":   exitAtOnce,
-	"trace-me":       traceMe,
-	"chroot":         chroot,
-	"thread-chroot":  threadChroot,
-	"count":          count,
-	"parallel-exec":  parallelExec,
+	"cat":                cat,
+	"cat-often":          catOften,
+	"types":              types,
+	"thread-cgroup":      threadCgroup,
+	"exec-in-thread":     execInThread,
+	"storm":              storm,
+	"exit-at-once":       exitAtOnce,
+	"trace-me":           traceMe,
+	"chroot":             chroot,
+	"thread-chroot":      threadChroot,
+	"count":              count,
+	"parallel-exec":      parallelExec,
+	"not-dumpable":       notDumpable,
+	"as-user":            asUser,
+	"own-filter":         ownFilter,
+	"thread-directories": threadDirectories,
 }
 
 func report(err error) int {

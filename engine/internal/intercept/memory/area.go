@@ -5,6 +5,7 @@ package memory
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -71,13 +72,15 @@ func (space *Space) Add(thread int, address uintptr) error {
 
 // Take returns a free slot; false where the process needs another area.
 func (space *Space) Take(thread int) (Slot, bool) {
-	for index := range space.areas {
+	for index := 0; index < len(space.areas); index++ {
 		candidate := &space.areas[index]
 		free := bits.TrailingZeros64(^candidate.busy)
 		if free == slots {
 			continue
 		}
 		if !candidate.verified && !candidate.isIn(thread) {
+			space.areas = slices.Delete(space.areas, index, index+1)
+			index--
 			continue
 		}
 		candidate.verified = true

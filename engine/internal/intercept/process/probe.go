@@ -134,6 +134,9 @@ func (trace *trace) run() error {
 // Stopped implements ptrace.Events.
 func (trace *trace) Stopped(unix.Signal) {}
 
+// Continued implements ptrace.Events.
+func (trace *trace) Continued() {}
+
 // Ended implements ptrace.Events.
 func (trace *trace) Ended(status unix.WaitStatus) {
 	trace.status = status

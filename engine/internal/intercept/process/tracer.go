@@ -147,6 +147,13 @@ func (tracer *tracer) Stopped(number unix.Signal) {
 	_ = tracer.front.send(message{kind: stopped, number: uint32(number)})
 }
 
+// Continued implements ptrace.Events. The front stands still too, and whoever has continued the program may not know it.
+func (tracer *tracer) Continued() {
+	if !tracer.hasEnded.Load() {
+		_ = unix.Kill(os.Getppid(), unix.SIGCONT)
+	}
+}
+
 // Ended implements ptrace.Events.
 func (tracer *tracer) Ended(status unix.WaitStatus) {
 	tracer.program.Store(0)

@@ -35,6 +35,8 @@ const (
 type Events interface {
 	// Stopped: job control has stopped it with this signal.
 	Stopped(signal unix.Signal)
+	// Continued: job control has ended that.
+	Continued()
 	// Ended: it has ended. The tracer goes on with what it has left behind.
 	Ended(status unix.WaitStatus)
 }
@@ -47,6 +49,7 @@ type Tracer struct {
 	resolver *paths.Resolver
 
 	main      int
+	isStopped bool // main, by job control
 	threads   map[int]*thread
 	processes map[int]*process
 	// generation rises with each call that may give a process another root directory. It begins at 1: a new thread's is 0.
@@ -129,9 +132,14 @@ func (tracer *Tracer) groupStop(stopped *thread, signal unix.Signal) {
 		// The thread stays stopped, and SIGCONT ends that.
 		_ = request(unix.PTRACE_LISTEN, stopped.id, 0)
 		if stopped.id == tracer.main {
+			tracer.isStopped = true
 			tracer.events.Stopped(signal)
 		}
 	default:
+		if stopped.id == tracer.main && tracer.isStopped {
+			tracer.isStopped = false
+			tracer.events.Continued()
+		}
 		tracer.proceed(stopped)
 	}
 }
