@@ -1,8 +1,9 @@
-// Package kubelet is upstream's kubelet with an own source of node and pod statistics.
+// Package kubelet is upstream's kubelet with an own source of node and pod statistics, and if asked for with an own
+// container manager; and a plugin that tells upstream's source of statistics, cAdvisor, of sandboxes' file systems.
 //
 // cAdvisor drops the root control group's sample where cpuacct.usage_percpu is missing, and the kubelet then never
-// becomes ready ("failed to get rootfs info: unable to find data in memory cache"). Everything else of the kubelet,
-// the container manager included, is upstream's.
+// becomes ready ("failed to get rootfs info: unable to find data in memory cache"). Everything else of the kubelet is
+// upstream's, which takes both as dependencies.
 package kubelet
 
 import (
