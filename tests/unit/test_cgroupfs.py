@@ -28,7 +28,7 @@ from kins.cgroupfs.machine import format_list, parse_list
 from kins.cgroupfs.model import Group
 from kins.cgroupfs.nodes import GroupDirectory, GroupFile, Paths
 from kins.cgroupfs.processes import parse_stat
-from kins.cgroupfs.views import MOUNT_LINE, as_if_mounted, as_the_kernels, process_groups
+from kins.cgroupfs.views import MOUNT_LINE, as_if_mounted, as_the_kernels, mount_table, process_groups
 from kins.errors import KinsError
 
 FILES = {1: version_1(), 2: version_2()}
@@ -728,6 +728,14 @@ def test_control_groups_of_the_kernel_below_the_mount_are_left_out() -> None:
     shown = as_if_mounted(1, lines, "0:99").splitlines()
     assert shown[0] == lines[2]
     assert len(shown) == 2 + len(CONTROLLERS_V1)
+
+
+def test_the_table_of_mounts_is_the_kernels_where_nothing_is_ours() -> None:
+    ours = mount_table(Path("/proc/self/mountinfo").read_text()).splitlines()
+    theirs = Path("/proc/self/mounts").read_text().splitlines()
+    assert [line.split()[1:3] for line in ours] == [line.split()[1:3] for line in theirs]
+    shown = mount_table("48 47 0:9 / /sys/fs/cgroup/cpu rw,nosuid shared:1 - cgroup cgroup rw,cpu\n")
+    assert shown == "cgroup /sys/fs/cgroup/cpu cgroup rw,nosuid,cpu 0 0\n"
 
 
 def test_rules_name_every_directory_before_their_parent() -> None:

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 INTERVAL_SECONDS = 0.25
 SHORT_INTERVAL_SECONDS = 0.05
 NEAR = 0.75
+# Watching takes no more than one part in so many of the time.
+WATCHING_SHARE = 5
 # A close look is not repeated before the group has grown by this part of its limit, or this long has passed.
 GROWTH = 1 / 16
 RECHECK_SECONDS = 1.0
@@ -81,8 +83,10 @@ class Enforcement:
         """Look again and again until `stopping` is set."""
         interval = INTERVAL_SECONDS
         while not stopping.wait(interval):
+            began = time.monotonic()
             fullest = max((self.check(group) for group in self._source.limited()), default=0.0)
-            interval = SHORT_INTERVAL_SECONDS if fullest > NEAR else INTERVAL_SECONDS
+            taken = time.monotonic() - began
+            interval = max(SHORT_INTERVAL_SECONDS if fullest > NEAR else INTERVAL_SECONDS, taken * WATCHING_SHARE)
 
     def check(self, group: LimitedGroup) -> float:
         """Kill if a group holds too much; returns how full it is, from 0 to 1 and beyond."""

@@ -13,6 +13,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import mfusepy
@@ -37,7 +38,8 @@ class Reading:
 
 
 class ControlGroupFileSystem(mfusepy.Operations):  # type: ignore[misc]  # mfusepy has no types
-    """Answers several requests at a time; what it answers from is guarded by the control groups' lock.
+    """Answers several requests at a time. Contents and changes are guarded by the control groups' lock; finding what a
+    path is needs none, and that is most of what is asked: each step of Python's dictionaries is whole by itself.
 
     Errors are OSErrors, which mfusepy turns into the request's answer.
     """
@@ -52,7 +54,7 @@ class ControlGroupFileSystem(mfusepy.Operations):  # type: ignore[misc]  # mfuse
         self._mounted = mounted
         self._began = time.time_ns()
         self._readings: dict[int, Reading] = {}
-        self._handles = 0
+        self._handles = count(1)
 
     def init(self, path: str) -> None:
         """The kernel has begun to ask."""
@@ -63,10 +65,9 @@ class ControlGroupFileSystem(mfusepy.Operations):  # type: ignore[misc]  # mfuse
     def getattr(self, path: str, fh: int | None = None) -> dict[str, int]:
         """stat(2). Sizes are 0, as those of the kernel's own files, except those of files that are open: gVisor, which
         has no `direct_io`, asks for them before it reads, and reads no further."""
-        with self.groups.lock:
-            node = self.paths.find(path)
-            owned = self._ownership(node)
-            links = 2 + len(node.group.children) if isinstance(node, GroupDirectory) else 1
+        node = self.paths.find(path)
+        owned = self._ownership(node)
+        links = 2 + len(node.group.children) if isinstance(node, GroupDirectory) else 1
         size = len(self._reading(node, fh).content) if fh is not None and fh in self._readings else 0
         times = dict.fromkeys(("st_atime", "st_mtime", "st_ctime"), self._began)
         return {
@@ -80,8 +81,7 @@ class ControlGroupFileSystem(mfusepy.Operations):  # type: ignore[misc]  # mfuse
 
     def access(self, path: str, amode: int) -> int:
         """access(2) as root; with `default_permissions` the kernel asks for nobody else."""
-        with self.groups.lock:
-            self.paths.find(path)
+        self.paths.find(path)
         return 0
 
     def statfs(self, path: str) -> dict[str, int]:
@@ -90,14 +90,13 @@ class ControlGroupFileSystem(mfusepy.Operations):  # type: ignore[misc]  # mfuse
 
     def readdir(self, path: str, fh: int) -> Iterator[str]:
         """The names in a directory."""
-        with self.groups.lock:
-            node = self.paths.find(path)
-            if isinstance(node, GroupDirectory):
-                names = node.names()
-            elif isinstance(node, PlainDirectory):
-                names = list(node.entries)
-            else:
-                raise refusal(errno.ENOTDIR, path)
+        node = self.paths.find(path)
+        if isinstance(node, GroupDirectory):
+            names = node.names()
+        elif isinstance(node, PlainDirectory):
+            names = list(node.entries)
+        else:
+            raise refusal(errno.ENOTDIR, path)
         return iter([".", "..", *names])
 
     def chmod(self, path: str, mode: int) -> int:
@@ -170,28 +169,23 @@ class ControlGroupFileSystem(mfusepy.Operations):  # type: ignore[misc]  # mfuse
 
     def open(self, path: str, flags: int) -> int:
         """Also root cannot read what only takes, nor write what only tells (KERNFS_ROOT_EXTRA_OPEN_PERM_CHECK)."""
-        with self.groups.lock:
-            node = self.paths.find(path)
-        reads, writes = readable_and_writable(node)
+        reads, writes = readable_and_writable(self.paths.find(path))
         access = flags & os.O_ACCMODE
         if (access != os.O_WRONLY and not reads) or (access != os.O_RDONLY and not writes):
             raise refusal(errno.EACCES, path)
-        self._handles += 1
+        handle = next(self._handles)
         if access != os.O_WRONLY:
-            self._readings[self._handles] = Reading()
-        return self._handles
+            self._readings[handle] = Reading()
+        return handle
 
     def truncate(self, path: str, length: int, fh: int | None = None) -> int:
         """Accepted, without effect: `>` of a shell asks for it."""
-        with self.groups.lock:
-            self.paths.find(path)
+        self.paths.find(path)
         return 0
 
     def read(self, path: str, size: int, offset: int, fh: int) -> bytes:
         """What the file says, or the rest of it."""
-        with self.groups.lock:
-            node = self.paths.find(path)
-        reading = self._readings[fh] if offset else self._reading(node, fh)
+        reading = self._readings[fh] if offset else self._reading(self.paths.find(path), fh)
         return reading.content[offset : offset + size]
 
     def write(self, path: str, data: bytes, offset: int, fh: int) -> int:
@@ -204,7 +198,8 @@ class ControlGroupFileSystem(mfusepy.Operations):  # type: ignore[misc]  # mfuse
             # Whoever was forked before this belongs to where its parent was before this.
             self.groups.tracker.discover()
             node.file.write(self.groups, node.group, data.decode(errors="replace").strip(" \t\n\0"), Writer(thread))
-            for reading in self._readings.values():
+            # A copy: other requests open and close files meanwhile.
+            for reading in list(self._readings.values()):
                 reading.made_at = float("-inf")
         return len(data)
 

@@ -23,7 +23,7 @@ class GroupDirectory:
 
     def names(self) -> list[str]:
         """What is listed."""
-        return [*(name for name, file in self.files.items() if file.is_in(self.group)), *self.group.children]
+        return [*(name for name, file in self.files.items() if file.is_in(self.group)), *list(self.group.children)]
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,9 @@ class Paths:
     def _in_hierarchy(self, hierarchy: Hierarchy, names: list[str]) -> Node:
         group, files = hierarchy.root, self._files[hierarchy.name]
         for index, name in enumerate(names):
-            if name in group.children:
-                group = group.children[name]
+            child = group.children.get(name)
+            if child is not None:
+                group = child
                 continue
             file = files.get(name)
             if file is None or not file.is_in(group):

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 STOPPED = (7, 8)
 # Owners and modes change through this mount only, so the kernel knows of it. Names too, but gVisor does not forget
 # those below a directory that is removed: "stale file handle" in the next one of the same name.
-CACHED_SECONDS = {"entry_timeout": 0, "attr_timeout": 60, "negative_timeout": 0}
+CACHED_SECONDS = {"entry_timeout": 0, "attr_timeout": 1_000_000, "negative_timeout": 0}
 
 
 def serve(groups: ControlGroups, mount: Path, enforcement: Enforcement | None = None) -> None:

@@ -18,6 +18,8 @@ from kins.cgroupfs.processes import ProcessStat
 
 # How old figures may be: reading fifty files of a group costs one look at /proc.
 SAMPLE_SECONDS = 0.1
+# Looking takes no more than one part in so many of the time, however busy the machine is and whoever asks.
+LOOKING_SHARE = 10
 
 
 class Tracker:
@@ -36,13 +38,16 @@ class Tracker:
         self.on_sample: Callable[[], None] = lambda: None
         self._reader = processes.StatReader()
         self._sampled_at = float("-inf")
+        self._taken = 0.0
 
     def refresh(self, max_age: float = SAMPLE_SECONDS) -> None:
-        """Look at every process, unless that was done within `max_age` seconds."""
-        if time.monotonic() - self._sampled_at < max_age:
+        """Look at every process, unless that was done within `max_age` seconds; with 0 always."""
+        began = time.monotonic()
+        if max_age and began - self._sampled_at < max(max_age, self._taken * LOOKING_SHARE):
             return
         now = self._reader.read()
         self._sampled_at = time.monotonic()
+        self._taken = self._sampled_at - began
         known = self.membership.processes
         replaced = [pid for pid, stat in now.items() if pid in known and known[pid].started != stat.started]
         self._forget(replaced, now)
