@@ -87,11 +87,12 @@ def run(command: list[str]) -> str:
     ) as process:
         try:
             output, errors = process.communicate(timeout=LIMIT_SECONDS)
-        except subprocess.TimeoutExpired as error:
-            raise Failed(f"no end within {LIMIT_SECONDS:g} s") from error
-        finally:
+        except BaseException as error:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise Failed(f"no end within {LIMIT_SECONDS:g} s") from error
+            raise
     if process.returncode != 0:
         said = (errors or output).strip().splitlines()[-3:]
         raise Failed(f"exit {process.returncode}: {' '.join(said)}")
