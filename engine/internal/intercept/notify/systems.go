@@ -72,7 +72,7 @@ func (supervisor *Supervisor) typeRule(thread int, seen string, names [][]byte, 
 			return rule
 		}
 		for _, name := range names {
-			if rule.Path != "" && len(name) > 0 && rule.Below(name) {
+			if rule.Below(name) {
 				return rule
 			}
 		}

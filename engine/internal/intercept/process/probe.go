@@ -24,8 +24,8 @@ const (
 
 	probeRelease = "kins-probe"
 
-	// probeLimit is how long one answer may take: some sandboxes refuse by never returning.
-	probeLimit = time.Second
+	// probeLimit is how long an answer may take: some sandboxes refuse by never returning.
+	probeLimit = 2 * time.Second
 )
 
 // probed is what the probe prints.
@@ -41,23 +41,15 @@ type probed struct {
 
 // Probe prints as JSON what this kernel offers. Each answer is found by doing the thing.
 func Probe() int {
+	asked, traced := within(askNotify), within(runTrace)
 	found := probed{Architecture: true, Causes: map[string]string{}}
-	if err := within(func() error {
-		answer, descriptor := notify.Probe()
-		found.Notify, found.NotifyAddDescriptor = found.note("notify", answer), found.note("notify_add_descriptor", descriptor)
-		return nil
-	}); err != nil {
-		found = probed{Architecture: true, Causes: map[string]string{
-			"notify": err.Error(), "notify_add_descriptor": err.Error(),
-		}}
-	}
-	traced := newTrace()
-	err := within(traced.run)
-	found.Ptrace = found.note("ptrace", traced.seized(err))
-	found.SeccompTrace = found.note("seccomp_trace", err)
-	if err == nil {
-		found.Order = traced.counters.Order
-	}
+	notified := await(asked, func(late error) notified { return notified{late, late} })
+	found.Notify = found.note("notify", notified.answer)
+	found.NotifyAddDescriptor = found.note("notify_add_descriptor", notified.descriptor)
+	trace := await(traced, func(late error) trace { return trace{seize: late, catch: late} })
+	found.Ptrace = found.note("ptrace", trace.seize)
+	found.SeccompTrace = found.note("seccomp_trace", trace.catch)
+	found.Order = trace.order
 	content, err := json.Marshal(found)
 	if err != nil {
 		return complain(StatusFailed, err)
@@ -74,72 +66,78 @@ func (found *probed) note(name string, err error) bool {
 	return err == nil
 }
 
-// within runs one measurement on a thread of its own, and gives up on it after a while.
-func within(measurement func() error) error {
-	done := make(chan error, 1)
+// within starts a measurement on a thread of its own.
+func within[Result any](measurement func() Result) <-chan Result {
+	done := make(chan Result, 1)
 	go func() {
 		runtime.LockOSThread()
 		done <- measurement()
 	}()
+	return done
+}
+
+// await gives up on a measurement after a while.
+func await[Result any](done <-chan Result, late func(error) Result) Result {
 	select {
-	case err := <-done:
-		return err
+	case result := <-done:
+		return result
 	case <-time.After(probeLimit):
-		return fmt.Errorf("no answer within %v", probeLimit)
+		return late(fmt.Errorf("no answer within %v", probeLimit))
 	}
 }
 
-// trace is the measurement of ptrace: a process that sees another release.
+// notified says why calls cannot be answered by a supervisor, and why not with a descriptor.
+type notified struct {
+	answer, descriptor error
+}
+
+func askNotify() notified {
+	answer, descriptor := notify.Probe()
+	return notified{answer, descriptor}
+}
+
+// trace says why no process can be traced, and why no call caught; with neither, in which order stops come.
 type trace struct {
-	counters *statistics.Counters
-	hasSeize bool
-	status   unix.WaitStatus
+	seize, catch error
+	order        string
 }
 
-func newTrace() *trace {
-	return &trace{counters: statistics.New(1)}
-}
-
-// seized is the error of the measurement as far as PTRACE_SEIZE is concerned.
-func (trace *trace) seized(err error) error {
-	if trace.hasSeize {
-		return nil
-	}
-	return err
-}
-
-func (trace *trace) run() error {
+// runTrace traces a process that must see another release.
+func runTrace() trace {
 	set := rules.ForRelease(probeRelease)
 	stub, err := startStub(Ptrace, set, []string{self, AnswerArgument})
 	if err != nil {
-		return err
+		return trace{seize: err, catch: err}
 	}
-	followed, err := ptrace.New(stub.pid, set, trace.counters, trace)
+	counters, end := statistics.New(set.Rules), &ending{}
+	followed, err := ptrace.New(stub.pid, set, counters, end)
 	if err != nil {
-		return errors.Join(err, unix.Kill(stub.pid, unix.SIGKILL))
+		err = errors.Join(err, unix.Kill(stub.pid, unix.SIGKILL))
+		return trace{seize: err, catch: err}
 	}
-	trace.hasSeize = true
-	if err := stub.release(); err != nil {
-		return err
+	if err := errors.Join(stub.release(), followed.Run()); err != nil {
+		return trace{catch: err}
 	}
-	if err := followed.Run(); err != nil {
-		return err
+	if !end.status.Exited() || end.status.ExitStatus() != 0 {
+		return trace{catch: fmt.Errorf("the call was not caught (wait status %#x)", uint32(end.status))}
 	}
-	if !trace.status.Exited() || trace.status.ExitStatus() != 0 {
-		return fmt.Errorf("the call was not caught (wait status %#x)", uint32(trace.status))
-	}
-	return nil
+	return trace{order: counters.Order}
+}
+
+// ending is what the probe wants to know of its tracee.
+type ending struct {
+	status unix.WaitStatus
 }
 
 // Stopped implements ptrace.Events.
-func (trace *trace) Stopped(unix.Signal) {}
+func (*ending) Stopped(unix.Signal) {}
 
 // Continued implements ptrace.Events.
-func (trace *trace) Continued() {}
+func (*ending) Continued() {}
 
 // Ended implements ptrace.Events.
-func (trace *trace) Ended(status unix.WaitStatus) {
-	trace.status = status
+func (ending *ending) Ended(status unix.WaitStatus) {
+	ending.status = status
 }
 
 // Answer is the main function of the probe's tracee.

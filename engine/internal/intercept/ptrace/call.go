@@ -76,7 +76,13 @@ func (tracer *Tracer) beginPath(stopped *thread) {
 	}
 	rule := tracer.redirection(stopped, named)
 	if stopped.call.Kind == calls.Statfs {
-		tracer.chooseStatfs(stopped, named.Name, rule != nil)
+		actual := named.Name
+		if rule != nil {
+			actual = tracer.target.Bytes()
+		}
+		tracer.chooseStatfs(stopped, named.Name, actual, func() (uint64, error) {
+			return tracer.resolver.Device(stopped.id, actual)
+		})
 	}
 	switch {
 	case rule != nil:
@@ -226,22 +232,13 @@ func errorResult(number unix.Errno) uint64 {
 // beginFstatfs is for a file system asked by a descriptor.
 func (tracer *Tracer) beginFstatfs(stopped *thread) {
 	descriptor := int32(*argument(&stopped.registers, stopped.call.Directory))
-	for index := range tracer.rules.Statfs {
-		rule := &tracer.rules.Statfs[index]
-		if rule.Path != "" {
-			if name, ok := tracer.resolver.Descriptor(stopped.id, descriptor); ok && rule.Below(name) {
-				stopped.statfs = index
-				break
-			}
-		}
-		if rule.Mount != "" {
-			device, err := tracer.resolver.DescriptorDevice(stopped.id, descriptor)
-			if err == nil && tracer.isMountedAt(stopped, rule, device) {
-				stopped.statfs = index
-				break
-			}
-		}
+	name, ok := tracer.resolver.Descriptor(stopped.id, descriptor)
+	if !ok {
+		name = nil
 	}
+	tracer.chooseStatfs(stopped, name, nil, func() (uint64, error) {
+		return tracer.resolver.DescriptorDevice(stopped.id, descriptor)
+	})
 	if tracer.awaitsStatfs(stopped) {
 		tracer.proceedTo(stopped, calling)
 		return
@@ -249,32 +246,29 @@ func (tracer *Tracer) beginFstatfs(stopped *thread) {
 	tracer.proceed(stopped)
 }
 
-// chooseStatfs finds the rule that the path decides, by its own name or by that of its target.
-func (tracer *Tracer) chooseStatfs(stopped *thread, name []byte, redirected bool) {
-	actual := name
-	if redirected {
-		actual = tracer.target.Bytes()
-	}
+// chooseStatfs finds the first rule that holds for a file by its name, by that of its target (each may be unknown) or by
+// its device.
+func (tracer *Tracer) chooseStatfs(stopped *thread, name, target []byte, device func() (uint64, error)) {
 	for index := range tracer.rules.Statfs {
 		rule := &tracer.rules.Statfs[index]
-		if rule.Path != "" && (rule.Below(name) || rule.Below(actual)) {
+		if rule.Below(name) || rule.Below(target) || tracer.isMountedAt(stopped, rule, device) {
 			stopped.statfs = index
 			return
-		}
-		if rule.Mount != "" {
-			device, err := tracer.resolver.Device(stopped.id, actual)
-			if err == nil && tracer.isMountedAt(stopped, rule, device) {
-				stopped.statfs = index
-				return
-			}
 		}
 	}
 }
 
 // isMountedAt says whether a device is that of the file system at the rule's mount point, now.
-func (tracer *Tracer) isMountedAt(stopped *thread, rule *rules.Type, device uint64) bool {
+func (tracer *Tracer) isMountedAt(stopped *thread, rule *rules.Type, device func() (uint64, error)) bool {
+	if rule.Mount == "" {
+		return false
+	}
+	file, err := device()
+	if err != nil {
+		return false
+	}
 	mounted, err := tracer.resolver.Device(stopped.id, rule.MountPoint)
-	return err == nil && mounted == device
+	return err == nil && mounted == file
 }
 
 // awaitsStatfs says whether the answer of the kernel must be seen.

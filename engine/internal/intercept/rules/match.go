@@ -209,13 +209,16 @@ func (target *Target) write(prefix, rest []byte) bool {
 	return true
 }
 
-// Below says whether a clean, absolute path is that of this rule or lies below it.
+// Below says whether this rule names a path, and a clean, absolute one is that or lies below it. An empty one does not.
 func (statfs *Type) Below(name []byte) bool {
-	if len(statfs.Path) == 1 {
+	length := len(statfs.Path)
+	switch {
+	case length == 0 || len(name) < length || string(name[:length]) != statfs.Path:
+		return false
+	case length == 1 || len(name) == length:
 		return true
 	}
-	return len(name) >= len(statfs.Path) && string(name[:len(statfs.Path)]) == statfs.Path &&
-		(len(name) == len(statfs.Path) || name[len(statfs.Path)] == '/')
+	return name[length] == '/'
 }
 
 // TypeRule returns the first statfs rule that holds for a file system: one for the type that the kernel answers, or the
