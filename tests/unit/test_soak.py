@@ -143,11 +143,14 @@ def test_a_tracer_has_figures_of_its_own() -> None:
 GROUPS = """
 import os, subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+# The kernel's name of this process is that of the file, `sleep`.
+named = subprocess.Popen(["/opt/named", "1000"], executable="/bin/sleep")
 other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, process_group=0)
 held = [os.open("/dev/null", os.O_RDONLY) for _ in range(50)]
 sum(range(20_000_000))
-print(child.pid, other.pid, flush=True)
+print(child.pid, named.pid, other.pid, flush=True)
 sys.stdin.read()
+named.kill()
 """
 
 
@@ -156,13 +159,15 @@ def test_a_component_is_its_process_group() -> None:
         [sys.executable, "-c", GROUPS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     ) as leader:
         assert leader.stdout is not None
-        child, other = map(int, leader.stdout.readline().split())
+        child, named, other = map(int, leader.stdout.readline().split())
         found = usage.processes()
         in_group = {process.pid for process in found if process.group == leader.pid}
-        (used,) = usage.by_program(found, leader.pid).values()
+        figures = usage.by_program(found, leader.pid)
         own, of_other = usage.alone(found, leader.pid), usage.alone(found, other)
-    assert in_group == {leader.pid, child}
+    assert in_group == {leader.pid, child, named}
+    used = figures.pop(os.path.basename(sys.executable))
     assert used.processes == 2
+    assert {name: each.processes for name, each in figures.items()} == {"named": 1}
     assert own.descriptors >= 50 > of_other.descriptors
     assert used.memory_bytes > own.memory_bytes > 2 * MEBIBYTE
     assert used.cpu_seconds >= own.cpu_seconds > 0.05

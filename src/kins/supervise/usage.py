@@ -85,8 +85,19 @@ def by_program(found: Iterable[Process], group: int, proc: Path = PROC) -> dict[
     for process in found:
         if process.group == group:
             mine = _figures(process, process.own_seconds + process.children_seconds, proc)
-            figures[process.name] = _added(figures[process.name], mine) if process.name in figures else mine
+            name = _program(process, proc)
+            figures[name] = _added(figures[name], mine) if name in figures else mine
     return figures
+
+
+def _program(process: Process, proc: Path) -> str:
+    """A process's program by its first argument: the kernel's name of one that started itself anew, by /proc/self/exe
+    as tracers do, is `exe`."""
+    try:
+        first, _, _ = (proc / str(process.pid) / "cmdline").read_bytes().partition(b"\0")
+    except OSError:  # it ended just now
+        first = b""
+    return os.path.basename(first).decode(errors="replace") or process.name
 
 
 def alone(found: Iterable[Process], pid: int, proc: Path = PROC) -> Figures:
