@@ -100,7 +100,10 @@ func TestWithoutRoot(t *testing.T) {
 			trial.Skip("the other tests do that already")
 		}
 		trial.must(os.Chmod(filepath.Dir(trial.directory), 0o755))
+		// The test's own program may lie where only root may look.
+		trial.install(executable())
 		command := trial.command(t.Context(), "cat", filepath.Join(trial.from, "file"))
+		command.Path = filepath.Join(trial.to, "program")
 		command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 12345, Gid: 12345}}
 		trial.must(os.Chmod(trial.directory, 0o755))
 		output, err := command.CombinedOutput()
