@@ -98,13 +98,15 @@ def programs() -> tuple[Program, ...]:
             f"{containerd_tags},no_grpc",
             (version,),
         ),
-        # Without the seccomp tag no pod starts: "config provided but seccomp not supported".
+        # Without the seccomp tag no pod starts: "config provided but seccomp not supported". Go interrupts its threads
+        # by signals, and in gVisor a signal ends a call into a FUSE file system with EINTR, also mount(2) of one of
+        # emulated control groups ("error mounting "cgroup" to rootfs"). runc's init has no environment to say it in.
         Program(
             "runc",
             "runtime",
             "github.com/opencontainers/runc",
             "seccomp,netgo,osusergo,urfave_cli_no_docs",
-            ("-extldflags -static",),
+            ("-extldflags -static", "-X runtime.godebugDefault=asyncpreemptoff=1"),
             cgo=True,
         ),
     )

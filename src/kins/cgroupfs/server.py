@@ -25,8 +25,7 @@ log = logging.getLogger(__name__)
 STOPPED = (7, 8)
 # Owners and modes change through this mount only, so the kernel knows of it. Names too, but gVisor does not forget
 # those below a directory that is removed: "stale file handle" in the next one of the same name. A second is enough for
-# who asks for many files in a row; each request less is one less that a signal can end with EINTR, in gVisor also that
-# of a mount(2) ("error mounting "cgroup" to rootfs … interrupted system call").
+# who asks for many files in a row.
 CACHED_SECONDS = {"entry_timeout": 1, "attr_timeout": 1_000_000, "negative_timeout": 0}
 
 
