@@ -8,8 +8,8 @@ what it must do).
 from kins.cgroupfs.views import rules
 
 # For whoever reads the groups, containerd and kubelet and what they start. In gVisor a signal ends a request to a FUSE
-# server with EINTR, and Go's runtime sends itself signals all the time to take turns; runc does not ask again after
-# openat2(2): one container start in twelve failed, and none with this.
+# server with EINTR, and Go's runtime sends itself signals all the time to take turns. Upstream's libraries take it for
+# the answer ("openat2 …: interrupted system call"): one container start in twelve failed, and none with this.
 READERS_ENVIRONMENT = {"GODEBUG": "asyncpreemptoff=1"}
 
 __all__ = ["READERS_ENVIRONMENT", "rules"]

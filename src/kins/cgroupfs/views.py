@@ -10,7 +10,6 @@ import re
 from pathlib import Path
 
 from kins.cgroupfs.control_groups import CONTROLLERS_V1, CONTROLLERS_V2, UNIFIED, ControlGroups
-from kins.cgroupfs.model import Group
 from kins.sys import mounts
 
 HIDDEN = ".kins"
@@ -126,9 +125,3 @@ def as_the_kernels(version: int, line: re.Match[str], identity: int) -> list[str
 def device_of(controller: str) -> str:
     """The device number that stands for a hierarchy."""
     return f"0:{FIRST_DEVICE + 1 + CONTROLLERS_V1.index(controller)}"
-
-
-def group_directory(group: Group) -> str:
-    """Where a group is, from the mount point on."""
-    prefix = f"/{group.hierarchy.name}" if group.hierarchy.name else ""
-    return f"{prefix}{group.path}".rstrip("/") or "/"

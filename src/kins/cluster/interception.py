@@ -11,10 +11,6 @@ from kins.components.cgroupfs import CONTROL_GROUPS, VERSION
 from kins.sandbox import Facts
 from kins.supervise import Component
 
-# Go interrupts its own threads by signals, all the time, and in gVisor a signal ends a request to a FUSE server with
-# EINTR, which the libraries for control groups take for the answer ("openat2 …: interrupted system call").
-WITHOUT_SIGNALS = {"GODEBUG": "asyncpreemptoff=1"}
-
 
 def write_rules(files: Layout, record: Record, facts: Facts) -> None:
     """The rules of this node: kernel settings and messages that mounts would give, and the emulated control groups."""
@@ -28,4 +24,5 @@ def write_rules(files: Layout, record: Record, facts: Facts) -> None:
 def traced(component: Component, files: Layout) -> Component:
     """The component as the tracer's child."""
     argv = intercept.command_line(component.argv, str(files.interception_rules))
-    return msgspec.structs.replace(component, argv=tuple(argv), environment=component.environment | WITHOUT_SIGNALS)
+    environment = component.environment | cgroupfs.READERS_ENVIRONMENT
+    return msgspec.structs.replace(component, argv=tuple(argv), environment=environment)

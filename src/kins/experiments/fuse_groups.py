@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from kins.cgroupfs import rules
+from kins.cgroupfs import READERS_ENVIRONMENT, rules
 from kins.errors import KinsError
 from kins.experiments.blockers import last_words, overcome
 from kins.experiments.context import Context
@@ -48,9 +48,7 @@ def serve_groups(worker: Worker) -> None:
         time.sleep(POLL_SECONDS)
     file = worker.directory / "group-rules.json"
     file.write_text(json.dumps({"version": 1, "rules": rules(CONTROL_GROUPS, VERSION)}))
-    # Go interrupts its own threads by signals, and in gVisor a signal ends a request to a FUSE server with EINTR, which
-    # upstream's libraries take for the answer ("inotify_add_watch …: interrupted system call").
-    worker.setup.environment["GODEBUG"] = "asyncpreemptoff=1"
+    worker.setup.environment |= READERS_ENVIRONMENT
     tracer = tuple(command_line((), str(file)))
     worker.setup.containerd_wrapper += tracer
     worker.setup.kubelet_wrapper += tracer

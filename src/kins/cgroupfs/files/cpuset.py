@@ -9,13 +9,9 @@ from kins.cgroupfs.files.declaration import ControlFile, Where, constant, number
 from kins.cgroupfs.machine import format_list, parse_list
 from kins.cgroupfs.model import Group, refusal
 
+NAMES = ("cpuset.cpus", "cpuset.mems")
 # The kernel's bit maps end somewhere, by its configuration; numbers beyond are another error than missing ones.
 MAP_BITS = 256
-
-
-def is_empty(numbers: frozenset[int]) -> bool:
-    """Whether a set has nothing in it."""
-    return not numbers
 
 
 def online(groups: ControlGroups, name: str) -> frozenset[int]:

@@ -6,6 +6,7 @@ import errno
 
 from kins.cgroupfs import processes
 from kins.cgroupfs.control_groups import ControlGroups, Writer
+from kins.cgroupfs.files import cpuset
 from kins.cgroupfs.files.declaration import ControlFile, Where, constant, parse_number, setting, switch
 from kins.cgroupfs.model import Group, refusal
 
@@ -34,11 +35,10 @@ def move_process(groups: ControlGroups, group: Group, text: str, writer: Writer)
 
 def check_group_takes_processes(groups: ControlGroups, group: Group) -> None:
     """A cpuset without processors or memory takes nobody (cgroup-v1/cpusets.rst, 2.2)."""
-    if group.hierarchy.name == "cpuset" and not group.is_root:
-        from kins.cgroupfs.files.cpuset import effective, is_empty
-
-        if is_empty(effective(groups, group, "cpuset.cpus")) or is_empty(effective(groups, group, "cpuset.mems")):
-            raise refusal(errno.ENOSPC, group.path)
+    if group.hierarchy.name != "cpuset" or group.is_root:
+        return
+    if not all(cpuset.effective(groups, group, name) for name in cpuset.NAMES):
+        raise refusal(errno.ENOSPC, group.path)
 
 
 PROCESSES = ControlFile("cgroup.procs", list_processes, move_process)

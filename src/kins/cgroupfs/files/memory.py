@@ -98,7 +98,7 @@ def reset_counter(groups: ControlGroups, group: Group, text: str, writer: Writer
 
 
 def nothing(groups: ControlGroups, group: Group, text: str, writer: Writer) -> None:
-    """There is nothing to do: what the kernel would reclaim it has already."""
+    """There is nothing to reclaim or to reset here."""
 
 
 def usage_files(prefix: str, limit: ControlFile | None) -> tuple[ControlFile, ...]:

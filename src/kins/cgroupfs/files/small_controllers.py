@@ -7,7 +7,7 @@ import errno
 from kins.cgroupfs import figures
 from kins.cgroupfs.control_groups import ControlGroups, Writer
 from kins.cgroupfs.files.declaration import ControlFile, Where, constant, number, parse_number, stored
-from kins.cgroupfs.files.memory import limit_file
+from kins.cgroupfs.files.memory import limit_file, nothing
 from kins.cgroupfs.model import Group, refusal
 
 # PID_MAX_LIMIT (include/linux/threads.h)
@@ -69,10 +69,6 @@ FREEZER = (
     ControlFile("freezer.self_freezing", read_self_freezing, where=Where.NOT_ROOT),
     ControlFile("freezer.state", read_freezer_state, write_freezer_state, Where.NOT_ROOT),
 )
-
-
-def nothing(groups: ControlGroups, group: Group, text: str, writer: Writer) -> None:
-    """There is nothing to reset."""
 
 
 def hugetlb(sizes: list[str]) -> tuple[ControlFile, ...]:
