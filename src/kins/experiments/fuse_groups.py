@@ -30,7 +30,7 @@ SERVED = "control groups served by kins.cgroupfs at /sys/fs/cgroup, shown as the
 
 @dataclass(frozen=True)
 class Reading:
-    """Every file of the hierarchy, read once: seconds of each that could be read, and the errors of the others."""
+    """Every file of the root groups, read once: seconds of each that could be read, and the errors of the others."""
 
     seconds: list[float]
     errors: list[str]
@@ -60,7 +60,7 @@ def is_mounted() -> bool:
 
 
 def run(context: Context) -> Findings:
-    """A worker on these groups, and every file of them read."""
+    """A worker on these groups, and every file of the root ones read."""
     worker = Worker(context)
     worker.prepare()
     known = replaced(KNOWN, "control groups", serve_groups, SERVED)
@@ -95,9 +95,9 @@ def run(context: Context) -> Findings:
 
 
 def read_all(top: Path) -> Reading:
-    """Read every file once. Those that are for writing only are left out."""
+    """Read every file of the root groups once; groups below have the same ones. Those for writing only are left out."""
     seconds, errors = [], []
-    for path in sorted(top.rglob("*")):
+    for path in sorted(top.glob("*/*")):
         if not path.is_file() or not path.stat().st_mode & 0o444:
             continue
         began = time.monotonic()
@@ -126,7 +126,7 @@ EXPERIMENT = Experiment(
     method="As experiment 02, except that control groups are served by `kins.cgroupfs`; a tracer tells containerd "
     "and the kubelet that they are the kernel's (statfs, mountinfo), which FUSE cannot. Nothing else is done about "
     "the statistics of the root. Go's signals between its own threads are off in both, because in gVisor a signal "
-    "ends a request to a FUSE server. Pods come and go; then every file is read.",
+    "ends a request to a FUSE server. Pods come and go; then every file of the root groups is read.",
     reported="Written and never validated: files with fixed content that were expected to satisfy cAdvisor.",
     run=run,
     needs=(ROOT, GVISOR, INTERCEPTION, module("mfusepy", "cgroupfs"), FUSE),
