@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from kins.errors import KinsError, UsageError
-from kins.experiments import catalogue, control_plane, docker, fake_network, inside, runner
+from kins.experiments import catalogue, control_plane, docker, fake_network, fuse_groups, inside, runner
 from kins.experiments.blockers import Blocker, Course, Met, Stage, Stop, recognized, shortened
 from kins.experiments.context import Context
 from kins.experiments.cures import KNOWN, replaced
@@ -185,6 +185,24 @@ def test_the_fake_plugin_answers_as_the_specification_wants(tmp_path: Path) -> N
     assert msgspec.json.decode(answer("ADD"))["ips"] == [{"address": f"{fake_network.ADDRESS}/16"}]
     assert msgspec.json.decode(answer("VERSION"))["supportedVersions"] == ["1.0.0"]
     assert answer("DEL") == ""
+
+
+def test_busy_seconds_are_those_of_all_cores() -> None:
+    ticks = os.sysconf("SC_CLK_TCK")
+    text = f"cpu  {2 * ticks} {ticks} {4 * ticks} 1000 50 0 0 0 0 0\ncpu0 1 1 1 1 0 0 0 0 0 0\nintr 7\n"
+    assert fuse_groups.busy_seconds(text) == 7.0
+
+
+def test_files_of_the_root_groups_are_read(tmp_path: Path) -> None:
+    group = tmp_path / "cpuacct" / "kubepods"
+    group.mkdir(parents=True)
+    for path in (tmp_path / "cpuacct" / "cpuacct.usage", group / "cpuacct.usage"):
+        path.write_text("1\n")
+    write_only = tmp_path / "cpuacct" / "cgroup.event_control"
+    write_only.write_text("")
+    write_only.chmod(0o200)
+    reading = fuse_groups.read_all(tmp_path)
+    assert (len(reading.seconds), reading.errors) == (1, [])
 
 
 def outcome(root: str, kubelet: str) -> docker.Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import sys
 import time
@@ -113,8 +114,13 @@ def read_all(top: Path) -> Reading:
 def compared_usage() -> str:
     """cpuacct.usage of the root, and the sum of /proc/stat without idle time."""
     told = int(Path(CONTROL_GROUPS, "cpuacct", "cpuacct.usage").read_text()) / 1e9
-    user, nice, system, *_ = (int(field) for field in Path("/proc/stat").read_text().split()[1:])
-    return f"{told:.1f} s and {(user + nice + system) / 100:.1f} s"
+    return f"{told:.1f} s and {busy_seconds(Path('/proc/stat').read_text()):.1f} s"
+
+
+def busy_seconds(text: str) -> float:
+    """Seconds that all cores were not idle, by /proc/stat (proc_stat(5)): its first line, user, nice and system."""
+    fields = text.partition("\n")[0].split()
+    return sum(int(field) for field in fields[1:4]) / os.sysconf("SC_CLK_TCK")
 
 
 EXPERIMENT = Experiment(
