@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from kins.errors import KinsError, UsageError
-from kins.experiments import catalogue, control_plane, docker, fake_network, fuse_groups, inside, runner
+from kins.experiments import all_layers, catalogue, control_plane, docker, fake_network, fuse_groups, inside, runner
 from kins.experiments.blockers import Blocker, Course, Met, Stage, Stop, recognized, shortened
 from kins.experiments.context import Context
 from kins.experiments.cures import KNOWN, replaced
@@ -203,6 +203,13 @@ def test_files_of_the_root_groups_are_read(tmp_path: Path) -> None:
     write_only.chmod(0o200)
     reading = fuse_groups.read_all(tmp_path)
     assert (len(reading.seconds), reading.errors) == (1, [])
+
+
+def test_figures_of_a_node_are_read_or_named_missing() -> None:
+    node = {"memory": {"workingSetBytes": 2**31}, "cpu": {"usageNanoCores": 5 * 10**8}, "fs": {"capacityBytes": 2**34}}
+    found = all_layers.read_summary(node)
+    assert (found.readable, found.text) == (True, "0.50 cores, 2.0 GiB in use, disk of 16 GiB")
+    assert all_layers.read_summary({**node, "cpu": {}}) == all_layers.NodeFigures(False, "without figures of: cpu")
 
 
 def outcome(root: str, kubelet: str) -> docker.Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from kins.cluster import store
@@ -43,7 +44,7 @@ def run(context: Context) -> Findings:
         Measurement(name="node Ready after", value=f"{ready} s"),
         *(Measurement(name=f"demand: {what}", value="met" if met else "not met") for what, met in demands.items()),
         Measurement(name="growth", value=growth or "nothing grows"),
-        Measurement(name="the node's own figures", value=figures or "none"),
+        Measurement(name="the node's own figures", value=figures.text),
         *(Measurement(name=f"watch: {name}", value=value) for name, value in facts(report)),
     ]
     return Findings(
@@ -80,7 +81,7 @@ def growing(report: SoakReport) -> list[Any]:
     return [each for each in report.trends if each.verdict == "growing"]
 
 
-def demanded(ready: float | None, report: SoakReport, figures: str) -> dict[str, bool]:
+def demanded(ready: float | None, report: SoakReport, figures: NodeFigures) -> dict[str, bool]:
     """What was demanded of the node, and whether it was met."""
     assert report.node is not None, "it has a node"
     assert report.churn is not None, "a load was asked for"
@@ -90,29 +91,43 @@ def demanded(ready: float | None, report: SoakReport, figures: str) -> dict[str,
         "no component restarted": not report.restarts,
         "no line of the cache error": report.memory_cache_errors == 0,
         "pods come and go": not report.churn.failures and report.churn.starts > 0,
-        "the node's figures can be read": bool(figures),
+        "the node's figures can be read": figures.readable,
         "nothing grows": not growing(report),
     }
 
 
-def node_figures() -> str:
-    """What the kubelet says of the node and its pods in /stats/summary; empty when it cannot say it."""
+@dataclass(frozen=True)
+class NodeFigures:
+    """What the kubelet says of its node, or why that cannot be had."""
+
+    readable: bool
+    text: str
+
+
+def node_figures() -> NodeFigures:
+    """The node's figures from the kubelet's /stats/summary, by way of the API server."""
     files = store.existing(NAME)
     record = store.record(files)
     assert record is not None, "it was just made"
     path = f"/api/v1/nodes/{record.settings.node_name}/proxy/stats/summary"
     try:
         status, body = ApiClient(files, record.settings).get(path, REQUEST_SECONDS)
-    except OSError:
-        return ""
+    except OSError as error:
+        return NodeFigures(False, f"no answer: {error}")
     if status != 200:
-        return ""
-    node = json.loads(body)["node"]
+        return NodeFigures(False, f"HTTP {status}: {body.decode(errors='replace')[:200]}")
+    return read_summary(json.loads(body)["node"])
+
+
+def read_summary(node: dict[str, Any]) -> NodeFigures:
+    """The node of a summary (k8s.io/kubelet/pkg/apis/stats/v1alpha1)."""
     memory, cpu = node.get("memory", {}).get("workingSetBytes"), node.get("cpu", {}).get("usageNanoCores")
-    if memory is None or cpu is None:
-        return ""
+    missing = [name for name, value in (("memory", memory), ("cpu", cpu)) if value is None]
+    if missing:
+        return NodeFigures(False, f"without figures of: {', '.join(missing)}")
     disk = node.get("fs", {}).get("capacityBytes", 0)
-    return f"{cpu / 1e9:.2f} cores, {memory / 2**30:.1f} GiB in use, disk of {disk / 2**30:.0f} GiB"
+    text = f"{cpu / 1e9:.2f} cores, {memory / 2**30:.1f} GiB in use, disk of {disk / 2**30:.0f} GiB"
+    return NodeFigures(True, text)
 
 
 EXPERIMENT = Experiment(
