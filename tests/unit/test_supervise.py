@@ -102,6 +102,24 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "LONGEST_DELAY", 0.04)
 
 
+# Renewal
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_renewed_process_ends_by_itself_and_is_started_again(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench(tmp_path) as on:
+            one = on.start("on_stop(lambda: say('ended'))\nnotify(b'READY=1')\nsleep()")
+            await until(lambda: one.ready)
+            first = one.pid
+            on.supervisor.renew("one")
+            on.supervisor.renew("absent")
+            await until(lambda: one.ready and one.pid != first)
+            assert (one.restarts, on.said()) == (1, ["ended"])
+
+    asyncio.run(run())
+
+
 # Start and readiness
 
 

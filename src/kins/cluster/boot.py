@@ -167,6 +167,9 @@ class Boot:
         name = supervised.component.name
         if supervised.ready:
             self._milestone(name).set()
+        if name == "cgroupfs" and supervised.ready and supervised.restarts:
+            # It holds the root of the mount that died with the old server (github.com/opencontainers/cgroups).
+            self.supervisor.renew("kubelet")
         if supervised.failures >= TOO_MANY_FAILURES and not self._events.finished:
             lines = tail(supervised.component.log, 5)
             event = Event(

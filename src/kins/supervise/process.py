@@ -118,6 +118,11 @@ class SupervisedProcess:
             self._notify_path.unlink(missing_ok=True)
             self._notify = None
 
+    def terminate(self) -> None:
+        """SIGTERM, where it runs."""
+        if self.pid is not None:
+            _signal(self.pid, signal.SIGTERM)
+
     def suspend(self) -> None:
         """SIGSTOP, where it runs."""
         if self.pid is not None:

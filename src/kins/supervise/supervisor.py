@@ -63,6 +63,11 @@ class Supervisor:
         """The component's process, or None when it was never started."""
         return self._processes.get(name)
 
+    def renew(self, name: str) -> None:
+        """End a component, so that it is started again; one that does not run will be in any case."""
+        if name in self._processes:
+            self._processes[name].terminate()
+
     @contextlib.contextmanager
     def suspended(self, *names: str) -> Iterator[None]:
         """Stop (SIGSTOP) components for as long as the block takes; those that are not there are left out.
