@@ -59,9 +59,11 @@ func TestMain(main *testing.M) {
 
 // runTests compiles the programs in C first.
 func runTests(main *testing.M) int {
-	if signal.Ignored(syscall.SIGINT) {
-		// A shell starts background jobs so, and the programs would inherit it.
-		signal.Notify(make(chan os.Signal, 1), syscall.SIGINT)
+	for _, number := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
+		if signal.Ignored(number) {
+			// A shell starts background jobs so, and nohup everything; the programs would inherit it.
+			signal.Notify(make(chan os.Signal, 1), number)
+		}
 	}
 	if programs = os.Getenv(programsVariable); programs != "" {
 		return main.Run()
