@@ -42,6 +42,16 @@ assert ctypes.CDLL(None).fstatfs(os.open(sys.argv[1], os.O_RDONLY), answer) == 0
 print(hex(answer[0] & 0xffffffff))
 """
 
+# It starts nothing: in gVisor a Ctrl-Z that meets a traced process just as it forks or executes is lost.
+ON_A_TERMINAL = """
+import os, signal
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+signal.signal(signal.SIGCONT, lambda *_: print("continued", flush=True))
+print(os.ttyname(0), "waiting", sep="\\n", flush=True)
+while True:
+    signal.pause()
+"""
+
 
 class Tracing:
     """`kins intercept` with some rules, in an environment."""
@@ -217,20 +227,22 @@ def test_a_signal_reaches_the_command(tracing: Tracing) -> None:
 
 
 def test_a_terminal_is_the_commands(tracing: Tracing) -> None:
-    """Ctrl-C ends the command, and the shell that started it goes on; so does Ctrl-Z, until it is continued."""
-    # The shell itself stays: in gVisor a Ctrl-Z that meets a traced process in the middle of its execve is lost.
-    script = "tty; echo sleeping; while :; do sleep 0.1; done"
+    """Ctrl-C ends the command, and the shell that started it goes on; Ctrl-Z stops it until it is continued."""
+    command = shlex.join(tracing.command([RENAMED], "python3", "-c", ON_A_TERMINAL))
     with tracing.environment.spawn(["script", "-qec", "bash --norc -m", "/dev/null"]) as terminal:
-        terminal.say("PS1=; stty -echo; tty\n")
+        # Each key only when what was before it has shown an effect: Ctrl-C and Ctrl-Z throw away what is typed ahead.
+        terminal.say("stty -echo; PS1='prompt\\n'\n")
+        terminal.line_with("prompt")
+        terminal.say(f"{command}\n")
         terminal.line_with("/dev/")
-        terminal.say(f"{shlex.join(tracing.command([RENAMED], 'sh', '-c', script))}\n")
-        terminal.line_with("/dev/")
-        terminal.line_with("sleeping")
+        terminal.line_with("waiting")
         terminal.say("\x1a")
         terminal.line_with("Stopped")
+        terminal.line_with("prompt")
         terminal.say("fg\n")
-        terminal.line_with("kins intercept")
+        terminal.line_with("continued")
         terminal.say("\x03")
+        terminal.line_with("prompt")
         terminal.say("echo status $?\n")
         assert terminal.line_with("status ").strip().endswith("status 130")
         terminal.say("exit 7\n")
@@ -298,13 +310,17 @@ def test_a_dry_run_prints_what_a_shell_runs(tracing: Tracing) -> None:
 
 def test_notifications_are_a_backend_where_the_kernel_has_them(tracing: Tracing) -> None:
     command = tracing.command([RENAMED], "cat", "/etc/os-release")
-    done = tracing.environment.run([*command[:2], "--backend=notify", *command[2:]], check=False)
+    path = f"{tracing.directory}/counts.json"
+    options = ["--backend=notify", f"--statistics={path}"]
+    done = tracing.environment.run([*command[:2], *options, *command[2:]], check=False)
     if tracing.environment.on_gvisor:
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr.startswith("error: this sandbox does not let system calls be intercepted: notify: ")
         assert done.stderr.endswith("hint: kins intercept --backend ptrace\n")
     else:
         assert (done.returncode, done.stdout) == (0, "redirected\n")
+        tracing.environment.run(["sh", "-c", f"until [ -s {path} ]; do sleep 0.1; done"])
+        assert json.loads(tracing.environment.output("cat", path))["backend"] == "notify"
 
 
 def test_any_user_may(tracing: Tracing) -> None:
