@@ -14,7 +14,7 @@ from kins.experiments.model import Excerpt, Experiment, Findings, Measurement
 from kins.experiments.needs import FUSE, GVISOR, INTERCEPTION, ROOT, module
 from kins.experiments.plots import keep_plots
 from kins.soak.document import facts
-from kins.soak.report import SoakReport, slope_text
+from kins.soak.report import SoakReport, kept_up, slope_text
 from kins.soak.watch import SoakSpec, soak
 
 NAME = "layers"
@@ -91,6 +91,7 @@ def demanded(ready: float | None, report: SoakReport, figures: NodeFigures) -> d
         "no component restarted": not report.restarts,
         "no line of the cache error": report.memory_cache_errors == 0,
         "pods come and go": not report.churn.failures and report.churn.starts > 0,
+        "as quickly as they were asked for": kept_up(report.churn),
         "the node's figures can be read": figures.readable,
         "nothing grows": not growing(report),
     }

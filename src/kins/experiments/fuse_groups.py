@@ -88,8 +88,8 @@ def run(context: Context) -> Findings:
     return Findings(
         verdict="confirmed" if well else "refuted",
         conclusion="On control groups in FUSE, with no mount of the kernel's, a stock kubelet started without the "
-        f"cache error; the node {how} for {watched.minutes:.1f} minutes, and {len(reading.seconds)} files could be "
-        "read.",
+        f"cache error; the node {how} for {watched.minutes:.1f} minutes, at {watched.churn.per_hour:.0f} container "
+        f"starts an hour of {watched.churn.wanted_per_hour:.0f}, and {len(reading.seconds)} files could be read.",
         measurements=tuple(measurements),
         excerpts=reasons(course),
     )

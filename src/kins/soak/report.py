@@ -108,9 +108,14 @@ def _of_churn(churn: Churn | None) -> Iterator[Cause]:
         return
     for failure in churn.failures:
         yield Cause(code="churn-failed", message=f"{failure.count} {churn.kind}: {failure.what}")
-    if churn.per_hour < KEPT_UP * churn.wanted_per_hour:
+    if not kept_up(churn):
         message = f"{churn.per_hour:.0f} starts an hour instead of {churn.wanted_per_hour:.0f}"
         yield Cause(code="churn-too-slow", message=message)
+
+
+def kept_up(churn: Churn) -> bool:
+    """Whether the cluster did as much as was asked for."""
+    return churn.per_hour >= KEPT_UP * churn.wanted_per_hour
 
 
 def slope_text(trend: Trend) -> str:
