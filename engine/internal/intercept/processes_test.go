@@ -96,6 +96,8 @@ type started struct {
 func (trial *trial) start(script string, arguments ...string) *started {
 	trial.Helper()
 	command := trial.command(context.Background(), append([]string{"sh", "-c", script}, arguments...)...)
+	// In the tests' own process group nobody could be stopped by SIGTSTP where that is an orphaned one (setsid, nohup).
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	output, err := command.StdoutPipe()
 	trial.must(err)
 	trial.must(command.Start())
