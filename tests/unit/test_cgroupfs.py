@@ -294,6 +294,12 @@ def test_groups_are_made_and_removed(groups: Groups, sleeper: subprocess.Popen[b
     assert groups.listed("/memory")[-1] == "tasks" or "a" not in groups.listed("/memory")
 
 
+def test_an_open_file_of_a_removed_group_answers_as_the_kernels(groups: Groups) -> None:
+    with pytest.raises(OSError, match="No such device") as caught:
+        groups.paths.find(None)
+    assert caught.value.errno == errno.ENODEV
+
+
 def test_a_child_is_where_its_parent_was_when_it_was_made(groups: Groups) -> None:
     groups.make("/pids/first")
     groups.make("/pids/second")

@@ -59,8 +59,11 @@ class Paths:
         self._files = files
         self.device = ""
 
-    def find(self, path: str) -> Node:
-        """The node at a path. Raises FileNotFoundError, NotADirectoryError."""
+    def find(self, path: str | None) -> Node:
+        """The node at a path. Raises FileNotFoundError, NotADirectoryError; OSError (ENODEV) without one, which libfuse
+        has for an open file whose group was removed: kernfs answers with that."""
+        if path is None:
+            raise refusal(errno.ENODEV)
         names = [name for name in path.split("/") if name]
         if names[:1] == [HIDDEN]:
             return self._hidden(names[1:])
