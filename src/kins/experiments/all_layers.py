@@ -43,7 +43,7 @@ def run(context: Context) -> Findings:
     measurements = [
         Measurement(name="node Ready after", value=f"{ready} s"),
         *(Measurement(name=f"demand: {what}", value="met" if met else "not met") for what, met in demands.items()),
-        Measurement(name="growth", value=growth or "nothing grows"),
+        Measurement(name="growth", value=growth or without_growth(report)),
         Measurement(name="the node's own figures", value=figures.text),
         *(Measurement(name=f"watch: {name}", value=value) for name, value in facts(report)),
     ]
@@ -81,11 +81,21 @@ def growing(report: SoakReport) -> list[Any]:
     return [each for each in report.trends if each.verdict == "growing"]
 
 
+def is_judged(report: SoakReport) -> bool:
+    """Whether the watch was long enough to say what grows."""
+    return any(each.verdict != "too-short" for each in report.trends)
+
+
+def without_growth(report: SoakReport) -> str:
+    """What to say when nothing is seen to grow."""
+    return "nothing grows" if is_judged(report) else "too short a watch to say"
+
+
 def demanded(ready: float | None, report: SoakReport, figures: NodeFigures) -> dict[str, bool]:
     """What was demanded of the node, and whether it was met."""
     assert report.node is not None, "it has a node"
     assert report.churn is not None, "a load was asked for"
-    return {
+    demands = {
         f"Ready within {READY_SECONDS:g} s": ready is not None and ready <= READY_SECONDS,
         "Ready without a break": report.node.ready_at_end and not report.node.breaks,
         "no component restarted": not report.restarts,
@@ -93,8 +103,9 @@ def demanded(ready: float | None, report: SoakReport, figures: NodeFigures) -> d
         "pods come and go": not report.churn.failures and report.churn.starts > 0,
         "as quickly as they were asked for": kept_up(report.churn),
         "the node's figures can be read": figures.readable,
-        "nothing grows": not growing(report),
     }
+    # A short watch says nothing about it.
+    return {**demands, "nothing grows": not growing(report)} if is_judged(report) else demands
 
 
 @dataclass(frozen=True)
