@@ -56,7 +56,8 @@ class Emulated:
         with self.environment.spawn(
             self.command(PYTHON, "-m", "kins.cgroupfs", "--mount", MOUNT, *state, *flags)
         ) as server:
-            eventually(lambda: self.run("test", "-f", self.proof, check=False).returncode == 0)
+            # Read, not only found: names are known for a second, also those of a server that is dead.
+            eventually(lambda: self.run("cat", self.proof, check=False).returncode == 0)
             yield server
 
     @property

@@ -6,11 +6,12 @@ import json
 import shlex
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from subprocess import CompletedProcess
 
 import pytest
 from tests.harness.environment import Environment
+from tests.scenario.environments import ENVIRONMENTS, fresh
 
 RENAMED = "redirect:/etc/os-release={directory}/file"
 
@@ -51,6 +52,13 @@ print(os.ttyname(0), "waiting", sep="\\n", flush=True)
 while True:
     signal.pause()
 """
+
+
+@pytest.fixture(scope="module", params=ENVIRONMENTS)
+def environment(request: pytest.FixtureRequest) -> Iterator[Environment]:
+    """An environment without a cluster, which would go on changing what is compared here."""
+    with fresh(request.param) as started:
+        yield started
 
 
 class Tracing:
