@@ -9,11 +9,12 @@ import pytest
 from tests.harness.environment import Environment
 from tests.harness.images import SHELL
 from tests.scenario import test_statistics
-from tests.scenario.cluster import PATIENCE, Cluster, Kubectl, Object, eventually
+from tests.scenario.cluster import PATIENCE, Cluster, Kubectl, eventually
 from tests.scenario.environments import fresh
 from tests.scenario.manifests import pod
 from tests.scenario.test_containers import test_graceful_termination
 from tests.scenario.test_kubectl import test_exec, test_logs_follow
+from tests.scenario.test_recovery import component
 from tests.scenario.test_statistics import test_capacity, test_more_than_there_is
 from tests.scenario.test_volumes import test_config_map_and_secret
 
@@ -65,12 +66,6 @@ def kubectl(environment: Environment, kubelet: tuple[str, str]) -> Iterator[Kube
     assert environment.changes_since(before) == ""
 
 
-def kubelet_of(environment: Environment) -> Object:
-    """What `kins status` says of the kubelet."""
-    components = environment.kins_json("status")["components"]
-    return next(dict(each) for each in components if each["name"] == "kubelet")
-
-
 def test_figures(cluster: Cluster, kubelet: tuple[str, str]) -> None:
     """Of containers and pods without control groups of their own; upstream's kubelet tells in gVisor of the node alone,
     because pods' groups have none of the files that cAdvisor wants."""
@@ -87,9 +82,9 @@ def test_the_kubelet_comes_back(cluster: Cluster, environment: Environment) -> N
     """Killed, it finds its pods again and starts new ones."""
     cluster.apply(pod("old"))
     cluster.ready("old")
-    before = kubelet_of(environment)
+    before = component(environment, "kubelet")
     environment.run(["kill", "-KILL", str(before["pid"])])
-    eventually(lambda: kubelet_of(environment)["pid"] not in (before["pid"], None))
+    eventually(lambda: component(environment, "kubelet")["pid"] not in (before["pid"], None))
     cluster.apply(pod("new"))
     cluster.ready("new")
     assert cluster.execute("old", "echo", "here") == "here\n"
