@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.harness.environment import Environment
-from tests.harness.images import SHELL
+from tests.harness.images import IMAGES
 from tests.scenario.cluster import PATIENCE, Cluster, Kubectl, eventually
 from tests.scenario.environments import fresh
 from tests.scenario.manifests import pod, script
@@ -76,7 +76,8 @@ def kubectl(environment: Environment) -> Iterator[Kubectl]:
     before = environment.snapshot()
     up = environment.kins_json("up", "--level", "node", "--with", "intercept,cgroupfs", timeout=PATIENCE + 10)
     assert (up["level"], up["missing"]) == ("node", [])
-    environment.kins("image", "load", f"/images/{SHELL.archive.name}", timeout=PATIENCE)
+    archives = [f"/images/{image.archive.name}" for image in IMAGES]
+    environment.kins("image", "load", *archives, timeout=PATIENCE)
     yield Kubectl.of(environment)
     environment.kins("down", timeout=PATIENCE)
     assert environment.changes_since(before) == ""
