@@ -64,6 +64,10 @@ MINUTES ?= 10
 experiments: system-packages-test .venv/.kins .venv/.development $(TOOLS) ## Every experiment again, with its report (MINUTES=...)
 	.venv/bin/python -m tests.harness.experiments --minutes $(MINUTES)
 
+.PHONY: soak
+soak: system-packages-test .venv/.kins .venv/.development ## The default node in gVisor, watched under load (MINUTES=...)
+	.venv/bin/python -m tests.harness.soak --minutes $(MINUTES)
+
 .PHONY: tools
 tools: $(TOOLS) ## The Go programs that only tests use, in build/tools/
 

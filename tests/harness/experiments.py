@@ -39,6 +39,11 @@ HEAD = """\
 A public research report on Kubernetes in gVisor left eight experiments. These are their repetitions, run in gVisor with
 a root on gVisor's own overlay and with one on 9p, which is what the report was about.
 [How to repeat them](../how-to/experiments.md) says what each needs and does.
+
+```sh
+make experiments MINUTES=10
+make soak MINUTES=60
+```
 """
 
 
@@ -52,7 +57,7 @@ def main() -> int:
     tree = docker_tree(kins_tree())
     for root in options.root or ROOTS:
         run_in_sandbox(tree, root, options.numbers, options.minutes)
-    write_index(f"make experiments MINUTES={options.minutes:g}")
+    write_index()
     return 0
 
 
@@ -62,21 +67,25 @@ def run_in_sandbox(tree: Path, root: str, numbers: Sequence[str], minutes: float
     seconds = (60 * minutes + SECONDS_EACH) * (8 if "all" in numbers else len(numbers))
     with Sandbox(tree, root=root, binds={HELM: "/usr/local/bin/helm"}) as sandbox:
         run_through_pipes(sandbox.command(["timeout", f"{seconds:g}", *command]))
-        packed = sandbox.output("sh", "-c", f"tar --create --directory={REPORTS} . | base64 --wrap=0")
-    target = DIRECTORY / root
+        fetch_reports(sandbox, DIRECTORY / root)
+
+
+def fetch_reports(sandbox: Sandbox, target: Path) -> None:
+    """Copy what is in a sandbox's directory of reports to this machine."""
+    packed = sandbox.output("sh", "-c", f"tar --create --directory={REPORTS} . | base64 --wrap=0")
     target.mkdir(parents=True, exist_ok=True)
     with tarfile.open(fileobj=io.BytesIO(base64.b64decode(packed))) as archive:
         archive.extractall(target, filter="data")
 
 
-def write_index(command: str) -> None:
+def write_index() -> None:
     """The document that links every report."""
     results = {
         root: {path: read(path) for path in sorted((DIRECTORY / root).glob("*.json"))}
         for root in ROOTS
         if (DIRECTORY / root).exists()
     }
-    parts = [HEAD.rstrip(), f"```sh\n{command}\n```"]
+    parts = [HEAD.rstrip()]
     for root, found in results.items():
         parts += [f"## On {'an overlay root' if root == 'overlay' else 'a 9p root'}", *section(root, found)]
     parts += soaks()
@@ -88,10 +97,15 @@ def section(root: str, found: dict[Path, ExperimentResult]) -> Iterator[str]:
     first = next(iter(found.values()))
     yield f"{where(first.surroundings)}, {first.began[:10]}."
     rows = [
-        (f"[{each.number} {each.title}]({root}/{path.stem}.md)", WORDS[each.verdict], each.conclusion)
+        (
+            f"[{each.number} {each.title}]({root}/{path.stem}.md)",
+            f"{each.minutes:g} min",
+            WORDS[each.verdict],
+            each.conclusion,
+        )
         for path, each in found.items()
     ]
-    yield table(("experiment", "hypothesis", "what was found"), rows)
+    yield table(("experiment", "watched", "hypothesis", "what was found"), rows)
 
 
 def soaks() -> Iterator[str]:
@@ -104,7 +118,7 @@ def soaks() -> Iterator[str]:
         rows.append((f"[{name}]({name}/report.md)", f"{report.seconds / 60:.0f} min", report.level, verdict))
     if rows:
         yield "## Long watches"
-        yield "By [kins soak](../how-to/soak.md)."
+        yield "By [kins soak](../how-to/soak.md): the node that `kins up` gives in gVisor, with pods that come and go."
         yield table(("watch", "time", "level", "verdict"), rows)
 
 
