@@ -13,6 +13,8 @@ from tests.scenario.environments import ENVIRONMENTS, fresh
 
 # What may be different after `kins down`, each with its reason.
 LEFT: tuple[str, ...] = ()
+# A port of the environment's loopback, and the node port that it leads to.
+PUBLISHED = "8080:30080"
 
 
 @pytest.fixture(scope="session", params=ENVIRONMENTS)
@@ -26,7 +28,7 @@ def environment(request: pytest.FixtureRequest) -> Iterator[Environment]:
 def kubectl(environment: Environment) -> Iterator[Kubectl]:
     """A cluster with a node and with the tests' images; after its end the environment is as it was before."""
     before = environment.snapshot()
-    up = environment.kins_json("up", timeout=PATIENCE + 10)
+    up = environment.kins_json("up", "-p", PUBLISHED, timeout=PATIENCE + 10)
     assert up["level"] == "node", up
     assert up["outcome"] == "created", up
     archives = [f"/images/{image.archive.name}" for image in IMAGES]

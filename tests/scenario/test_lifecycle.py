@@ -73,6 +73,7 @@ def test_other_wishes_are_refused(running: Environment) -> None:
     assert refused(running, "up", "--control-plane-only")["code"] == "cluster-differs"
     assert refused(running, "up", "--arg", "etcd:snapshot-count=7")["code"] == "cluster-differs"
     assert refused(running, "up", "--kubelet", "no-cgroups")["code"] == "cluster-differs"
+    assert refused(running, "up", "-p", "8080:30080")["code"] == "cluster-differs"
     without_node = ("up", "--kubelet", "stock", "--control-plane-only")
     assert refused(running, *without_node, status=2)["code"] == "needs-node"
     same = running.kins_json("status")["kubelet"]["kind"]

@@ -96,6 +96,7 @@ def crashed(command: Command) -> Layout:
         node_address="10.42.0.1",
         pod_range="10.42.0.0/16",
         service_range="10.43.0.0/16",
+        load_balancer_range="10.44.0.0/16",
         api_service_address="10.43.0.1",
         dns_address="10.43.0.10",
         ports=Ports(api=6443, controller_manager=10257, scheduler=10259, kubelet=10250, kubelet_health=10248),
@@ -248,6 +249,8 @@ BAD = [
     (["up", "--with", "nosuch"], "unknown-addition"),
     (["up", "--with", "intercept", "--control-plane-only"], "needs-node"),
     (["up", "--arg", "kubelet"], "invalid-argument"),
+    (["up", "-p", "8080"], "invalid-publish"),
+    (["up", "-p", "8080:30080", "--control-plane-only"], "needs-node"),
     (["intercept", "--rule", "uname:", "--", "true"], "invalid-rule"),
     (["intercept", "--rules", "nosuch.yaml", "true"], "invalid-rules-file"),
 ]

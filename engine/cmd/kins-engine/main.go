@@ -27,6 +27,7 @@ import (
 	"kins/engine/internal/images"
 	"kins/engine/internal/kubelet"
 	"kins/engine/internal/oom"
+	"kins/engine/internal/serviceproxy"
 )
 
 // applet is one program. run finds its arguments in os.Args, as upstream's commands expect, and returns the exit code.
@@ -43,6 +44,9 @@ var applets = []applet{
 	{"kube-scheduler", "the scheduler", func() int { return cli.Run(scheduler.NewSchedulerCommand()) }},
 	{"kubelet", "the node agent; --disable-cadvisor[=all] for nodes without cAdvisor's files [and control groups]", func() int {
 		return cli.Run(kubelet.NewCommand(context.Background()))
+	}},
+	{"service-proxy", "answers on the addresses of Services", func() int {
+		return serviceproxy.Main(os.Args[1:], os.Stderr)
 	}},
 	{"kubectl", "the client", runKubectl},
 	{"images", "image archives into containerd's store", func() int { return images.Main(os.Args[1:], os.Stdout, os.Stderr) }},

@@ -46,6 +46,7 @@ def _text(status: Status) -> str:
         lines.append(f"Kubelet {status.kubelet.kind}   {status.kubelet.because}")
     lines += [f"Missing {missing.cause}: {missing.hint}" for missing in status.missing]
     lines += [f"Limit   {limit}" for limit in status.limits]
+    lines += [f"Port    {each.address}:{each.port}   node port {each.node_port}" for each in status.published]
     rows = [_row(component) for component in status.components]
     header = ("COMPONENT", "STATE", "HEALTH", "PID", "UPTIME", "RESTARTS", "MEMORY", "LAST EXIT")
     return "\n".join([*lines, "", table(header, rows)])

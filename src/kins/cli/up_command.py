@@ -13,7 +13,7 @@ from kins.cli.output import output_option, show, talk
 from kins.cli.progress import Progress
 
 if TYPE_CHECKING:
-    from kins import Created
+    from kins import ClusterSpec, Created
     from kins.cluster.spec import AskedLevel
 
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -44,6 +44,7 @@ Examples:
   kins up --level node                  a node, or an error that says what forbids it
   kins up --timeout 5m --retain         keep a failed cluster to look at it
   kins up --arg kube-apiserver:v=4      pass a flag on to a component
+  kins up -p 8080:30080                 port 8080 of this sandbox's loopback leads to node port 30080
   kins up --with intercept,cgroupfs     a node that mounts neither control groups nor kernel settings
 """,
 )
@@ -70,6 +71,14 @@ Examples:
     help="Use on the node, although mounts would do: intercept (system calls), cgroupfs (emulated control groups).",
 )
 @click.option(
+    "-p",
+    "--publish",
+    "published",
+    multiple=True,
+    metavar="[ADDRESS:]PORT:NODEPORT",
+    help="Lead a TCP port of this sandbox to a port of the node; on loopback, unless an address is given.",
+)
+@click.option(
     "--kubelet",
     type=click.Choice(["auto", "stock", "no-cadvisor", "no-cgroups"]),
     default="auto",
@@ -90,27 +99,15 @@ Examples:
     "--arg", "arguments", multiple=True, metavar="COMPONENT:FLAG=VALUE", help="Pass a flag on to a component."
 )
 @output_option
-def command(
-    name: str,
-    level: AskedLevel,
-    kubelet: str,
-    additions: tuple[str, ...],
-    timeout: float,
-    wait: bool,
-    retain: bool,
-    arguments: tuple[str, ...],
-    **__: Any,
-) -> None:
+def command(name: str, timeout: float, wait: bool, retain: bool, **asked: Any) -> None:
     """Bring up the cluster NAME (default: "default") and make it kubectl's current context.
 
     On a running cluster it says so and does nothing; a crashed one is recovered.
     """
     began = time.monotonic()
-    from kins import Cluster, ClusterSpec
+    from kins import Cluster
 
-    spec = ClusterSpec(
-        name=name, level=level, kubelet=kubelet, additions=_separated(additions), arguments=_arguments(arguments)
-    )
+    spec = _spec(name, **asked)
     with Progress(f"bringing up {name}") as progress:
         try:
             _, created = Cluster.up(spec, timeout=timeout, wait=wait, retain=retain, progress=progress, began=began)
@@ -121,6 +118,29 @@ def command(
     for missing in created.missing:
         talk(f"note: no node: {missing.cause}. {missing.consequence}")
         talk(f"hint: {missing.hint}")
+
+
+def _spec(
+    name: str,
+    *,
+    level: AskedLevel,
+    kubelet: str,
+    additions: tuple[str, ...],
+    published: tuple[str, ...],
+    arguments: tuple[str, ...],
+    **__: Any,
+) -> ClusterSpec:
+    from kins import ClusterSpec
+    from kins.cluster.spec import parse_publish
+
+    return ClusterSpec(
+        name=name,
+        level=level,
+        kubelet=kubelet,
+        additions=_separated(additions),
+        published=tuple(parse_publish(text) for text in published),
+        arguments=_arguments(arguments),
+    )
 
 
 def _separated(texts: tuple[str, ...]) -> tuple[str, ...]:

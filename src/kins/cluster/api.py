@@ -28,12 +28,21 @@ class ApiClient:
         """Status and body of a GET. Raises OSError."""
         return self.request("GET", path, timeout)
 
-    def request(self, method: str, path: str, timeout: float, content: Any = None) -> tuple[int, bytes]:
+    def apply(self, path: str, content: Any, timeout: float) -> None:
+        """Make an object what it should be, whether it is there or not (server-side apply). Raises OSError."""
+        query = urlencode({"fieldManager": "kins", "force": "true"})
+        status, body = self.request("PATCH", f"{path}?{query}", timeout, content, "application/apply-patch+yaml")
+        if status not in (http.HTTPStatus.OK, http.HTTPStatus.CREATED):
+            raise ConnectionError(f"{path}: HTTP {status} {body.decode(errors='replace')}")
+
+    def request(
+        self, method: str, path: str, timeout: float, content: Any = None, kind: str = "application/json"
+    ) -> tuple[int, bytes]:
         """Status and body of a request with a JSON body. Raises OSError."""
         connection = self._connection(timeout)
         try:
             body = None if content is None else json.dumps(content)
-            connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+            connection.request(method, path, body, {"Content-Type": kind} if body else {})
             response = connection.getresponse()
             return response.status, response.read()
         except http.client.HTTPException as error:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from kins.cluster.api import ApiClient, is_ready_node, is_schedulable
 from kins.cluster.events import Event, EventLog
@@ -23,6 +24,7 @@ from kins.components.kube_controller_manager import kube_controller_manager
 from kins.components.kube_scheduler import kube_scheduler
 from kins.components.kubelet import kubelet
 from kins.components.layout import ENGINE
+from kins.components.service_proxy import rights, service_proxy
 from kins.components.versions import pause_image
 from kins.errors import KinsError, system_error
 from kins.plan import Journal
@@ -37,6 +39,7 @@ TOO_MANY_FAILURES = 4
 WATCH_SECONDS = 30
 # /readyz offers no event; the API server in gVisor takes about two seconds from its first answer to ready.
 READYZ_INTERVAL = 0.05
+ANSWER_SECONDS = 5.0
 # What these may do is in the roles that the API server makes a second after its first answer (rbac/bootstrap-roles is
 # a poll). Until then the one asks /healthz once a second, and the other is refused and backs off.
 NEED_ROLES = ("kube-controller-manager", "kube-scheduler")
@@ -117,7 +120,9 @@ class Boot:
             # Traced, containerd takes longer to its socket than the kubelet waits for it.
             await self._milestone("containerd").wait()
         self.supervisor.start(agent)
+        self.supervisor.start(service_proxy(files, settings))
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._services())
             group.create_task(self._images())
             group.create_task(self._node_ready())
 
@@ -135,6 +140,21 @@ class Boot:
                 hint=f"see {log}",
             )
         await self._tell("images", "containerd answers and has its images")
+
+    async def _services(self) -> None:
+        await self._milestone("kube-apiserver").wait()
+        for path, content in rights():
+            await self._apply(path, content)
+        await self._milestone("service-proxy").wait()
+        await self._tell("services", "the addresses of Services answer")
+
+    async def _apply(self, path: str, content: dict[str, Any]) -> None:
+        """Make an object what it should be; a refusal (the API server still starts, or died) is asked again."""
+        while True:
+            try:
+                return await asyncio.to_thread(self._client().apply, path, content, ANSWER_SECONDS)
+            except OSError:
+                await asyncio.sleep(READYZ_INTERVAL)
 
     async def _node_ready(self) -> None:
         await self._milestone("kube-apiserver").wait()

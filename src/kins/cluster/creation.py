@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import secrets
 import socket
 import subprocess
@@ -22,7 +23,7 @@ from kins.cluster.decisions import decide
 from kins.cluster.events import Event
 from kins.cluster.preparation import administrator
 from kins.cluster.spec import ClusterSpec, Decisions, Missing, Record
-from kins.components import Settings
+from kins.components import PublishedPort, Settings
 from kins.components.settings import Ports
 from kins.errors import KinsError
 from kins.intercept import check_support as check_interception
@@ -82,6 +83,8 @@ class Creation:
             raise self._differs("runs with other arguments")
         if self._spec.kubelet not in ("auto", record.decisions.kubelet and record.decisions.kubelet.kind):
             raise self._differs("runs with another kubelet")
+        if self._spec.published and set(self._spec.published) != set(record.spec.published):
+            raise self._differs("publishes other ports")
         self._check_kind(record)
         self._follow()
         return self._result(record, "already-running")
@@ -134,7 +137,10 @@ class Creation:
             self._check_kind(old)
             kubelet = self._spec.kubelet if self._spec.kubelet != "auto" else old.spec.kubelet
             spec = msgspec.structs.replace(
-                old.spec, kubelet=kubelet, arguments=self._spec.arguments or old.spec.arguments
+                old.spec,
+                kubelet=kubelet,
+                arguments=self._spec.arguments or old.spec.arguments,
+                published=self._spec.published or old.spec.published,
             )
         if spec.level == "control-plane":
             # It asks nothing of the sandbox.
@@ -144,8 +150,9 @@ class Creation:
             hold_node_lock().close()
             facts = probe(store.home())
             decisions = decide(facts, spec)
-            if decisions.level != "node" and (spec.level == "node" or spec.additions):
+            if decisions.level != "node" and (spec.level == "node" or spec.additions or spec.published):
                 raise _no_node(decisions)
+            _check_published(spec.published)
             _check_additions(decisions)
         self._tell("probed", _level_sentence(decisions))
         settings = _settings(spec, old.settings.ports if old is not None else None)
@@ -267,6 +274,25 @@ def _check_additions(decisions: Decisions) -> None:
         load_fuse()
 
 
+def _check_published(ports: tuple[PublishedPort, ...]) -> None:
+    """Raises KinsError for the first port that somebody listens on, or whose address is not the sandbox's."""
+    for each in ports:
+        try:
+            socket.create_server((each.address, each.port)).close()
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise KinsError(
+                    f"cannot publish on {each.address}: the sandbox has no such address",
+                    code="address-unavailable",
+                    hint="ip addr",
+                ) from error
+            raise KinsError(
+                f"cannot publish on {each.address} port {each.port}: {error.strerror}",
+                code="port-taken",
+                hint=f"kins up -p {each.address}:{each.port + 1}:{each.node_port}",
+            ) from error
+
+
 def _no_node(decisions: Decisions) -> KinsError:
     """A node was asked for by name: every fact that forbids it, and what would change the first one."""
     causes = "; ".join(f"{missing.fact}: {missing.cause}" for missing in decisions.missing)
@@ -289,9 +315,11 @@ def _settings(spec: ClusterSpec, used: Ports | None) -> Settings:
         node_address=addresses.NODE_ADDRESS,
         pod_range=addresses.POD_RANGE,
         service_range=addresses.SERVICE_RANGE,
+        load_balancer_range=addresses.LOAD_BALANCER_RANGE,
         api_service_address=addresses.API_SERVICE_ADDRESS,
         dns_address=addresses.DNS_ADDRESS,
         ports=used if used is not None and _are_free(used) else _free_ports(),
+        published=spec.published,
         arguments=spec.arguments,
     )
 

@@ -6,13 +6,13 @@ import msgspec
 
 from kins.cluster.spec import ClusterSpec, Decisions, KubeletDecision, Missing
 from kins.components.kubelet import Kind
-from kins.network.addresses import POD_RANGE, SERVICE_RANGE
+from kins.network.addresses import LOAD_BALANCER_RANGE, POD_RANGE, SERVICE_RANGE
 from kins.sandbox import Facts, choose
 from kins.sandbox.levels import control_group_layout, has_usage_of_root, image_store
 
-SERVICES_LIMIT = (
-    "Services have no cluster IPs that answer and there is no cluster DNS yet: reach pods by their own address"
-)
+DNS_LIMIT = "there is no cluster DNS yet: reach Services by their cluster IPs"
+# A stable word before the colon, for programs.
+POLICY_LIMIT = "network-policy: NetworkPolicy objects are accepted and not enforced"
 WATCHED_LIMIT = "CPU limits of containers are stored and not enforced; memory limits are, by a look at their processes"
 MEMORY_LIMIT = "memory and CPU limits of containers are stored and not enforced (gVisor's control groups)"
 IMAGES_LIMIT = "the image store is in memory (tmpfs): overlay works on nothing else here"
@@ -21,7 +21,7 @@ IMAGES_LIMIT = "the image store is in memory (tmpfs): overlay works on nothing e
 def decide(facts: Facts, spec: ClusterSpec) -> Decisions:
     """The level, why it is no higher, and how the node's needs are met."""
     emulated = "cgroupfs" in spec.additions
-    choice = choose(facts, (POD_RANGE, SERVICE_RANGE), emulated_control_groups=emulated)
+    choice = choose(facts, (POD_RANGE, SERVICE_RANGE, LOAD_BALANCER_RANGE), emulated_control_groups=emulated)
     missing = tuple(
         Missing(fact=lack.fact, cause=lack.cause, consequence=lack.consequence, hint=lack.hint) for lack in choice.lacks
     )
@@ -62,7 +62,7 @@ def _usage_of_root(facts: Facts, *, emulated: bool) -> tuple[bool, str]:
 
 
 def _limits(facts: Facts, images_on: str, *, emulated: bool) -> tuple[str, ...]:
-    limits = [SERVICES_LIMIT]
+    limits = [DNS_LIMIT, POLICY_LIMIT]
     if emulated:
         limits.append(WATCHED_LIMIT)
     elif not has_usage_of_root(facts):

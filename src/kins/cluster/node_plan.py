@@ -19,7 +19,7 @@ from kins.components.containerd import STATE
 from kins.network import addresses
 from kins.plan import AnyStep
 from kins.plan.files import CreateFile, MakeDirectory
-from kins.plan.kernel import AddBridge, MakeControlGroup, SetSysctl
+from kins.plan.kernel import AddAddress, AddBridge, MakeControlGroup, SetSysctl
 from kins.plan.mounts import BindMount, MountFileSystem, SetPropagation
 from kins.sandbox import Facts
 from kins.sandbox.levels import control_group_layout
@@ -42,7 +42,14 @@ def node_steps(files: Layout, record: Record, facts: Facts) -> list[AnyStep]:
             address=addresses.with_prefix(addresses.POD_RANGE, 1),
             because="pod network (kins-cni)",
         ),
+        *_service_addresses(),
     ]
+
+
+def _service_addresses() -> Iterator[AnyStep]:
+    """The ranges of Services and of load balancers become local, where the proxy and the DNS server bind."""
+    for network in (addresses.SERVICE_RANGE, addresses.LOAD_BALANCER_RANGE):
+        yield AddAddress(link="lo", address=addresses.with_prefix(network, 1), because="addresses of Services")
 
 
 def _namespaces() -> list[AnyStep]:

@@ -10,7 +10,7 @@ from typing import Any
 from kins import kubeconfig, pki
 from kins.cluster.kubelet_view import kubelet_view
 from kins.cluster.spec import KubeletDecision, Record
-from kins.components import Layout, Settings, containerd, kubelet
+from kins.components import Layout, Settings, containerd, kubelet, service_proxy
 from kins.components.environment import SYSTEM_PATH
 from kins.network import cni
 from kins.plan import launcher
@@ -53,7 +53,7 @@ def prepare_control_plane(files: Layout, settings: Settings) -> None:
 
 
 def prepare_node(files: Layout, record: Record, chosen: KubeletDecision, pause_image: str) -> None:
-    """What containerd, the CNI plugin and the kubelet read."""
+    """What containerd, the CNI plugin, the kubelet and the proxy for Services read."""
     settings = record.settings
     authority = pki.Authority.open(files.pki, "ca")
     authority.issue("kubelet-client", f"system:node:{settings.node_name}", ("system:nodes",))
@@ -63,7 +63,9 @@ def prepare_node(files: Layout, record: Record, chosen: KubeletDecision, pause_i
         dns_names=(settings.node_name,),
         ip_addresses=(settings.node_address, "127.0.0.1"),
     )
+    authority.issue("service-proxy", service_proxy.USER)
     _write_client_configuration(files, settings, "kubelet-client", files.client_configuration("kubelet"))
+    _write_client_configuration(files, settings, "service-proxy", files.client_configuration("service-proxy"))
     containerd.configuration_file(files).write_text(
         containerd.configuration(files, record.decisions.snapshotter, pause_image)
     )

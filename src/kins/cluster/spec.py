@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Collection, Iterable
 from typing import Literal
 
 import msgspec
 
-from kins.components import COMPONENT_NAMES, Settings, kubelet
+from kins.components import COMPONENT_NAMES, PublishedPort, Settings, kubelet
 from kins.errors import UsageError
 
 # A DNS label (RFC 1123), as Kubernetes object names; `kins-NAME` must fit into one as well: it is the node's name.
@@ -29,7 +30,8 @@ class ClusterSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     `level`: `auto` is the best that the sandbox carries, the others are that one or nothing. `arguments` maps
     components to flags in the form `--name=value`; `kubelet` is a kind of kubelet, or `auto` for the one that the facts
-    suggest. `additions` are names of ADDITIONS, used although mounts would do.
+    suggest. `additions` are names of ADDITIONS, used although mounts would do. `published` are ports of the sandbox
+    that lead to ports of the node.
     """
 
     name: str = "default"
@@ -37,6 +39,7 @@ class ClusterSpec(msgspec.Struct, frozen=True, kw_only=True):
     kubelet: str = "auto"
     arguments: dict[str, tuple[str, ...]] = {}
     additions: tuple[str, ...] = ()
+    published: tuple[PublishedPort, ...] = ()
 
     def validate(self) -> None:
         """Raises UsageError naming the first thing that is wrong."""
@@ -47,6 +50,9 @@ class ClusterSpec(msgspec.Struct, frozen=True, kw_only=True):
             raise UsageError(f"unknown component {name!r}", code="unknown-component", hint=_one_of(COMPONENT_NAMES))
         if name := _unknown(self.additions, ADDITIONS):
             raise UsageError(f"unknown addition {name!r}", code="unknown-addition", hint=_one_of(ADDITIONS))
+        places = [(each.address, each.port) for each in self.published]
+        if len(set(places)) < len(places):
+            raise UsageError("a port is published twice", code="invalid-publish", hint="leave one of them out")
         if self.level == "control-plane":
             self._refuse_what_needs_a_node()
 
@@ -54,6 +60,8 @@ class ClusterSpec(msgspec.Struct, frozen=True, kw_only=True):
         option = f"--kubelet {self.kubelet}" if self.kubelet != "auto" else ""
         if self.additions:
             option = f"--with {','.join(self.additions)}"
+        if self.published:
+            option = f"-p {publish_text(self.published[0])}"
         if option:
             raise UsageError(
                 f"a control plane alone has no node, which {option} is for",
@@ -135,3 +143,26 @@ def parse_argument(text: str) -> tuple[str, str]:
             hint="kins up --arg kube-apiserver:v=4",
         )
     return component, f"--{flag.lstrip('-')}"
+
+
+def parse_publish(text: str) -> PublishedPort:
+    """`[ADDRESS:]PORT:NODEPORT`, on loopback unless an address is given. Raises UsageError."""
+    *address, port, node_port = ("", "", *text.split(":"))[-3:]
+    try:
+        found = PublishedPort(
+            address=str(ipaddress.IPv4Address(address[0] or "127.0.0.1")), port=int(port), node_port=int(node_port)
+        )
+    except ValueError:
+        found = None
+    if found is None or text.count(":") not in (1, 2) or not {found.port, found.node_port} <= set(range(1, 65536)):
+        raise UsageError(
+            f"invalid -p {text!r}: it has the form [ADDRESS:]PORT:NODEPORT with an IPv4 address",
+            code="invalid-publish",
+            hint="kins up -p 8080:30080",
+        )
+    return found
+
+
+def publish_text(published: PublishedPort) -> str:
+    """As `parse_publish` reads it."""
+    return f"{published.address}:{published.port}:{published.node_port}"

@@ -16,7 +16,7 @@ from kins.cluster import store
 from kins.cluster.api import ApiClient, node_conditions
 from kins.cluster.events import Event
 from kins.cluster.spec import KubeletDecision, Missing, Record
-from kins.components import Layout
+from kins.components import Layout, PublishedPort
 from kins.errors import KinsError
 from kins.supervise import control
 from kins.supervise.component import ComponentStatus
@@ -68,6 +68,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     api: ApiHealth | None
     node: NodeHealth | None
     components: tuple[ComponentHealth, ...]
+    published: tuple[PublishedPort, ...] = ()
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +109,7 @@ def status(name: str) -> Status:
         api=found_api,
         node=found_node,
         components=components,
+        published=record.settings.published,
     )
 
 

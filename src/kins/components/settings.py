@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
-NODE = ("cgroupfs", "containerd", "kubelet")
+NODE = ("cgroupfs", "containerd", "kubelet", "service-proxy")
 COMPONENT_NAMES = (*CONTROL_PLANE, *NODE)
 
 
@@ -19,10 +19,19 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     kubelet_health: int
 
 
+class PublishedPort(msgspec.Struct, frozen=True, kw_only=True):
+    """A TCP port on an IPv4 address of the sandbox that leads to a port of the node."""
+
+    address: str
+    port: int
+    node_port: int
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Names, addresses and ports of one cluster. Addresses are dotted quads, ranges are in CIDR notation.
 
-    `arguments` maps a component to flags (`--name=value`) that are appended to its own, so that they win.
+    `load_balancer_range` is as large as `service_range`. `arguments` maps a component to flags (`--name=value`) that
+    are appended to its own, so that they win.
     """
 
     name: str
@@ -30,9 +39,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     node_address: str
     pod_range: str
     service_range: str
+    load_balancer_range: str
     api_service_address: str
     dns_address: str
     ports: Ports
+    published: tuple[PublishedPort, ...] = ()
     arguments: dict[str, tuple[str, ...]] = {}
 
     def extra(self, component: str) -> tuple[str, ...]:
