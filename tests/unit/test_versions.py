@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 VERSIONS: dict[str, Any] = tomllib.loads((ROOT / "versions.toml").read_text())
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
-GO_MODULES = ["engine", "runtime", *(f"tests/modules/{name}" for name in VERSIONS["tests"])]
+GO_MODULES = ["engine", "network", "runtime", *(f"tests/modules/{name}" for name in VERSIONS["tests"])]
 DOCUMENTS = [
     *(path for path in ROOT.glob("*.md") if path.name != "CHANGELOG.md"),
     # The experiments' reports are records: they name the versions that were measured.
@@ -80,7 +80,7 @@ def test_go_module_requires_what_is_pinned(directory: str) -> None:
     assert not disagreeing
 
 
-@pytest.mark.parametrize("directory", ["engine", "runtime"])
+@pytest.mark.parametrize("directory", ["engine", "network", "runtime"])
 def test_no_direct_requirement_is_decided_in_a_go_module(directory: str) -> None:
     staging = {path for path, version in go_mod(directory)["direct"].items() if is_staging(path, version)}
     assert set(go_mod(directory)["direct"]) - staging <= set(pinned_modules())

@@ -17,6 +17,8 @@ from kins.cluster.spec import Record
 from kins.components import Layout
 from kins.components.cgroupfs import cgroupfs
 from kins.components.containerd import PAUSE_ARCHIVE, containerd
+from kins.components.coredns import coredns
+from kins.components.coredns import objects as coredns_objects
 from kins.components.environment import component_environment
 from kins.components.etcd import etcd
 from kins.components.kube_apiserver import kube_apiserver
@@ -125,6 +127,7 @@ class Boot:
             group.create_task(self._services())
             group.create_task(self._images())
             group.create_task(self._node_ready())
+            group.create_task(self._dns())
 
     async def _images(self) -> None:
         await self._milestone("containerd").wait()
@@ -155,6 +158,15 @@ class Boot:
                 return await asyncio.to_thread(self._client().apply, path, content, ANSWER_SECONDS)
             except OSError:
                 await asyncio.sleep(READYZ_INTERVAL)
+
+    async def _dns(self) -> None:
+        """Its rights first, without which it would wait for its next try."""
+        await self._milestone("kube-apiserver").wait()
+        for path, content in coredns_objects(self._record.settings):
+            await self._apply(path, content)
+        self.supervisor.start(coredns(self._files, self._record.settings))
+        await self._milestone("coredns").wait()
+        await self._tell("dns", "the cluster's DNS server answers")
 
     async def _node_ready(self) -> None:
         await self._milestone("kube-apiserver").wait()

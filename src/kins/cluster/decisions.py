@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 import msgspec
 
 from kins.cluster.spec import ClusterSpec, Decisions, KubeletDecision, Missing
@@ -10,9 +12,10 @@ from kins.network.addresses import LOAD_BALANCER_RANGE, POD_RANGE, SERVICE_RANGE
 from kins.sandbox import Facts, choose
 from kins.sandbox.levels import control_group_layout, has_usage_of_root, image_store
 
-DNS_LIMIT = "there is no cluster DNS yet: reach Services by their cluster IPs"
 # A stable word before the colon, for programs.
 POLICY_LIMIT = "network-policy: NetworkPolicy objects are accepted and not enforced"
+RESOLVERS_LIMIT = "resolvers: pods find no outside names; this sandbox has no resolver in reach (/etc/resolv.conf)"
+SILENT_LIMIT = "resolvers: pods may find no outside names; no resolver of this sandbox answered (/etc/resolv.conf)"
 WATCHED_LIMIT = "CPU limits of containers are stored and not enforced; memory limits are, by a look at their processes"
 MEMORY_LIMIT = "memory and CPU limits of containers are stored and not enforced (gVisor's control groups)"
 IMAGES_LIMIT = "the image store is in memory (tmpfs): overlay works on nothing else here"
@@ -35,6 +38,7 @@ def decide(facts: Facts, spec: ClusterSpec) -> Decisions:
         images_on=images_on,
         interception=bool(spec.additions),
         control_groups="emulated" if emulated else "kernel",
+        resolvers=_resolvers(facts),
         limits=_limits(facts, images_on, emulated=emulated),
     )
 
@@ -61,8 +65,23 @@ def _usage_of_root(facts: Facts, *, emulated: bool) -> tuple[bool, str]:
     return False, "usage_per_cpu: cAdvisor drops the root's figures where cpuacct.usage_percpu is missing"
 
 
+def _resolvers(facts: Facts) -> tuple[str, ...]:
+    """Where questions for outside names go; by `resolvers`. Silent ones as well: they may be busy now. Never to our
+    own DNS server, which a user may have entered into /etc/resolv.conf for good."""
+    own = ipaddress.ip_network(SERVICE_RANGE)
+    return tuple(
+        address
+        for address, answer in facts.resolvers.items()
+        if answer != "unreachable" and ipaddress.ip_address(address) not in own
+    )
+
+
 def _limits(facts: Facts, images_on: str, *, emulated: bool) -> tuple[str, ...]:
-    limits = [DNS_LIMIT, POLICY_LIMIT]
+    limits = [POLICY_LIMIT]
+    if not _resolvers(facts):
+        limits.append(RESOLVERS_LIMIT)
+    elif "answers" not in facts.resolvers.values():
+        limits.append(SILENT_LIMIT)
     if emulated:
         limits.append(WATCHED_LIMIT)
     elif not has_usage_of_root(facts):

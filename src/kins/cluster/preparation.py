@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 from kins import kubeconfig, pki
 from kins.cluster.kubelet_view import kubelet_view
 from kins.cluster.spec import KubeletDecision, Record
-from kins.components import Layout, Settings, containerd, kubelet, service_proxy
+from kins.components import Layout, Settings, containerd, coredns, kubelet, service_proxy
 from kins.components.environment import SYSTEM_PATH
 from kins.network import cni
 from kins.plan import launcher
@@ -53,7 +52,7 @@ def prepare_control_plane(files: Layout, settings: Settings) -> None:
 
 
 def prepare_node(files: Layout, record: Record, chosen: KubeletDecision, pause_image: str) -> None:
-    """What containerd, the CNI plugin, the kubelet and the proxy for Services read."""
+    """What containerd, the CNI plugin, the kubelet, the proxy for Services and CoreDNS read."""
     settings = record.settings
     authority = pki.Authority.open(files.pki, "ca")
     authority.issue("kubelet-client", f"system:node:{settings.node_name}", ("system:nodes",))
@@ -76,11 +75,24 @@ def prepare_node(files: Layout, record: Record, chosen: KubeletDecision, pause_i
         kubelet.configuration(files, settings, chosen.kind, f"/{control_group_name(record)}", resolver),
     )
     _write_view(files, record, chosen)
-    # A copy: the sandbox may have none, and pods want one nevertheless (containerd fails a pod sandbox without it).
-    if Path("/etc/resolv.conf").is_file():
-        shutil.copyfile("/etc/resolv.conf", resolver)
-    else:
-        resolver.write_text("")
+    resolver.write_text(_resolver_text(settings))
+    authority.issue("coredns", coredns.USER)
+    _write_client_configuration(files, settings, "coredns", files.client_configuration("coredns"))
+    coredns.configuration_file(files).write_text(coredns.configuration(files, settings, record.decisions.resolvers))
+
+
+def _resolver_text(settings: Settings) -> str:
+    """A resolv.conf(5) with the sandbox's search domains and options, if it has one, and the cluster's DNS server.
+
+    That one asks the sandbox's own resolvers. Pods could not when they listen on loopback, and containerd fails a pod
+    that has no nameserver where the sandbox has no /etc/resolv.conf.
+    """
+    try:
+        lines = Path("/etc/resolv.conf").read_text().splitlines()
+    except FileNotFoundError:
+        lines = []
+    kept = [line for line in lines if line.split()[:1] != ["nameserver"]]
+    return "\n".join([f"nameserver {settings.dns_address}", *kept, ""])
 
 
 def _write_view(files: Layout, record: Record, chosen: KubeletDecision) -> None:
@@ -96,7 +108,7 @@ def _write_view(files: Layout, record: Record, chosen: KubeletDecision) -> None:
 
 
 def resolver_file(files: Layout) -> Path:
-    """The resolv.conf that host-network pods get and that others derive from."""
+    """The resolv.conf that the kubelet knows: whole for pods with dnsPolicy Default, else its search domains."""
     return files.configuration / "resolv.conf"
 
 

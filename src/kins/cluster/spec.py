@@ -99,7 +99,8 @@ class KubeletDecision(msgspec.Struct, frozen=True, kw_only=True):
 class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     """What the facts of the sandbox led to.
 
-    `missing`: why the level is no higher; `limits`: sentences on what this level does not do here.
+    `missing`: why the level is no higher; `limits`: sentences on what this level does not do here; `resolvers`: the
+    addresses that answer for outside names.
     """
 
     level: Level
@@ -110,6 +111,7 @@ class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     images_on: Literal["disk", "tmpfs"] = "disk"
     interception: bool = False
     control_groups: Literal["kernel", "emulated"] = "kernel"
+    resolvers: tuple[str, ...] = ()
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

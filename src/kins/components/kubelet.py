@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from kins.components.environment import component_environment, python_environment
 from kins.components.layout import ENGINE, Layout
-from kins.components.settings import Settings
+from kins.components.settings import CLUSTER_DOMAIN, Settings
 from kins.plan import launcher
 from kins.supervise import Component
 
@@ -82,7 +82,7 @@ def configuration(layout: Layout, settings: Settings, kind: Kind, control_group:
         "makeIPTablesUtilChains": False,
         "protectKernelDefaults": False,
         "clusterDNS": [settings.dns_address],
-        "clusterDomain": "cluster.local",
+        "clusterDomain": CLUSTER_DOMAIN,
         "resolvConf": str(resolver),
         "volumePluginDir": str(layout.kubelet_root / "volume-plugins"),
         "evictionHard": {

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
-NODE = ("cgroupfs", "containerd", "kubelet", "service-proxy")
+NODE = ("cgroupfs", "containerd", "kubelet", "service-proxy", "coredns")
 COMPONENT_NAMES = (*CONTROL_PLANE, *NODE)
+CLUSTER_DOMAIN = "cluster.local"
 
 
 class Ports(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 VERSION = 2
@@ -19,6 +21,10 @@ class Sysctl(msgspec.Struct, frozen=True):
 
     value: str | None
     writable: bool
+
+
+# `silent`: nothing came back in time; `unreachable`: the kernel says that nobody is there.
+Resolver = Literal["answers", "silent", "unreachable"]
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +60,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     usage_per_cpu: bool
     sysctls: dict[str, Sysctl]
     has_hosts_file: bool
+    # what came of a question to each nameserver of /etc/resolv.conf (resolv.conf(5))
+    resolvers: dict[str, Resolver]
     # programs that the kubelet calls
     programs: dict[str, bool]
     used_ranges: tuple[str, ...]

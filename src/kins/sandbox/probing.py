@@ -39,6 +39,7 @@ VALUES: dict[str, tuple[Callable[[Path], Any], Any]] = {
     "usage_per_cpu": (probes.usage_per_cpu, False),
     "sysctls": (probes.sysctls, {}),
     "has_hosts_file": (probes.has_hosts_file, False),
+    "resolvers": (probes.resolvers, {}),
     "programs": (probes.programs, {}),
     "used_ranges": (probes.used_ranges, []),
 }
