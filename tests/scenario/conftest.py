@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
+import subprocess
 from collections.abc import Generator, Iterator
 
 import pytest
 from tests.harness.environment import Environment
-from tests.harness.images import IMAGES
+from tests.harness.images import IMAGES, base_tree, layer
 from tests.scenario.cluster import PATIENCE, Cluster, Kubectl
 from tests.scenario.environments import ENVIRONMENTS, fresh
 
@@ -54,6 +55,21 @@ def directory(environment: Environment) -> Iterator[str]:
     path = environment.output("mktemp", "--directory").strip()
     yield path
     environment.run(["rm", "-r", path])
+
+
+@pytest.fixture(scope="session")
+def small_layer(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A layer with nothing but bash and its libraries."""
+    tree = tmp_path_factory.mktemp("small") / "tree"
+    linked = subprocess.run(
+        ["chroot", str(base_tree()), "ldd", "/bin/bash"], capture_output=True, text=True, check=True
+    ).stdout
+    for name in ("/bin/bash", *(word for word in linked.split() if word.startswith("/"))):
+        path = tree / name.lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes((base_tree() / name.lstrip("/")).read_bytes())
+        path.chmod(0o755)
+    return layer(tree)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -35,7 +35,7 @@ from kins.cli.main import COMMANDS, cli
 from kins.cluster.creation import Created
 from kins.cluster.deletion import Deleted
 from kins.cluster.events import Event
-from kins.cluster.image_loading import LoadedImage
+from kins.cluster.node_images import ListedImage, LoadedImage, RemovedImage
 from kins.cluster.spec import ClusterSpec, KubeletDecision, Level, Missing, parse_argument
 from kins.cluster.status import ApiHealth, ComponentHealth, NodeHealth, State, Status
 from kins.components import Layout, PublishedPort
@@ -56,6 +56,7 @@ DOCUMENTS = [pytest.param(document, id=str(document.relative_to(ROOT))) for docu
 REFERENCE = ROOT / "docs" / "reference"
 STRUCTS = [Created, Missing, Event, Deleted, Status, ApiHealth, NodeHealth, ComponentHealth, LoadedImage]
 STRUCTS += [KubeletDecision, PublishedPort]
+STRUCTS += [ListedImage, RemovedImage]
 STRUCTS += [SoakReport, Cause, Readiness, Break, Restart, ErrorLines, Trend, Churn, Failure, Latency, Spread]
 STRUCTS += [Surroundings, ExperimentResult, Measurement, Excerpt]
 

@@ -27,6 +27,7 @@ import (
 	"kins/engine/internal/images"
 	"kins/engine/internal/kubelet"
 	"kins/engine/internal/oom"
+	"kins/engine/internal/registry"
 	"kins/engine/internal/serviceproxy"
 )
 
@@ -49,7 +50,10 @@ var applets = []applet{
 		return serviceproxy.Main(os.Args[1:], os.Stderr)
 	}},
 	{"kubectl", "the client", runKubectl},
-	{"images", "image archives into containerd's store", func() int { return images.Main(os.Args[1:], os.Stdout, os.Stderr) }},
+	{"images", "images of containerd's store", func() int {
+		return images.Main(os.Args[1:], images.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+	}},
+	{"registry", "a registry of images (distribution)", func() int { return registry.Main(os.Args[1:], os.Stderr) }},
 	{"oom", "tells containerd that a container was killed for want of memory", func() int { return oom.Main(os.Args[1:], os.Stderr) }},
 }
 

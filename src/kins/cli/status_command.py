@@ -44,6 +44,8 @@ def _text(status: Status) -> str:
         lines.append(f"Node    {status.node.name}   {'Ready' if status.node.ready else 'NotReady'}")
     if status.kubelet is not None:
         lines.append(f"Kubelet {status.kubelet.kind}   {status.kubelet.because}")
+    if status.registry is not None:
+        lines.append(f"Registry {status.registry}")
     lines += [f"Missing {missing.cause}: {missing.hint}" for missing in status.missing]
     lines += [f"Limit   {limit}" for limit in status.limits]
     lines += [f"Port    {each.address}:{each.port}   node port {each.node_port}" for each in status.published]

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from kins import ClusterSpec, Created
     from kins.cluster.spec import AskedLevel
 
+# docker's own registry image has it too.
+DEFAULT_REGISTRY_PORT = 5000
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -45,6 +47,7 @@ Examples:
   kins up --timeout 5m --retain         keep a failed cluster to look at it
   kins up --arg kube-apiserver:v=4      pass a flag on to a component
   kins up -p 8080:30080                 port 8080 of this sandbox's loopback leads to node port 30080
+  kins up --registry                    push images to localhost:5000, and name them so in pods
   kins up --with intercept,cgroupfs     a node that mounts neither control groups nor kernel settings
 """,
 )
@@ -98,6 +101,20 @@ Examples:
 @click.option(
     "--arg", "arguments", multiple=True, metavar="COMPONENT:FLAG=VALUE", help="Pass a flag on to a component."
 )
+@click.option(
+    "--registry",
+    "registry",
+    type=int,
+    flag_value=DEFAULT_REGISTRY_PORT,
+    help=f"With a registry of images on port {DEFAULT_REGISTRY_PORT} of loopback, whose images pods can pull.",
+)
+@click.option(
+    "--registry-port",
+    "registry",
+    type=click.IntRange(1, 65535),
+    metavar="PORT",
+    help="The same on another port.",
+)
 @output_option
 def command(name: str, timeout: float, wait: bool, retain: bool, **asked: Any) -> None:
     """Bring up the cluster NAME (default: "default") and make it kubectl's current context.
@@ -128,6 +145,7 @@ def _spec(
     additions: tuple[str, ...],
     published: tuple[str, ...],
     arguments: tuple[str, ...],
+    registry: int | None,
     **__: Any,
 ) -> ClusterSpec:
     from kins import ClusterSpec
@@ -140,6 +158,7 @@ def _spec(
         additions=_separated(additions),
         published=tuple(parse_publish(text) for text in published),
         arguments=_arguments(arguments),
+        registry=registry,
     )
 
 
@@ -163,8 +182,12 @@ def _text(created: Created, seconds: float) -> str:
         return f"Cluster {created.name!r} is already running at {created.server}"
     verb = {"created": "ready", "recovered": "recovered"}[created.outcome]
     flag = "" if created.name == "default" else f"{created.name} -- "
+    registry = (
+        f"images can be pushed to {created.registry}, and pods pull them by that name\n" if created.registry else ""
+    )
     return (
         f"Cluster {created.name!r} is {verb} after {seconds:.1f} s: level {created.level}, {created.server}\n"
         f"kubectl uses it: context {created.context} in {created.kubeconfig}\n"
+        f"{registry}"
         f"  kins kubectl {flag}get all -A"
     )

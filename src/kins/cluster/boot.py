@@ -8,11 +8,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from kins.cluster import kept_archives
 from kins.cluster.api import ApiClient, is_ready_node, is_schedulable
 from kins.cluster.events import Event, EventLog
 from kins.cluster.interception import traced, write_rules
 from kins.cluster.node_plan import emulated_control_group_steps, node_steps
 from kins.cluster.preparation import prepare_control_plane, prepare_node
+from kins.cluster.registry import announcement
 from kins.cluster.spec import Record
 from kins.components import Layout
 from kins.components.cgroupfs import cgroupfs, needing_control_groups
@@ -26,6 +28,7 @@ from kins.components.kube_controller_manager import kube_controller_manager
 from kins.components.kube_scheduler import kube_scheduler
 from kins.components.kubelet import kubelet
 from kins.components.layout import ENGINE
+from kins.components.registry import address, registry
 from kins.components.service_proxy import rights, service_proxy
 from kins.components.versions import pause_image
 from kins.errors import KinsError, system_error
@@ -77,6 +80,9 @@ class Boot:
         self.supervisor.start(kube_apiserver(files, settings))
         await self._tell("prepared", "certificates and configuration written")
         waits = [self._api_ready(), self._service_account()]
+        if self._record.spec.registry is not None:
+            self.supervisor.start(registry(files, settings, self._record.spec.registry))
+            waits += [self._registry(self._record.spec.registry)]
         if self._record.decisions.level == "node":
             waits += [self._node()]
         self.supervisor.start(kube_controller_manager(files, settings))
@@ -130,10 +136,16 @@ class Boot:
 
     async def _images(self) -> None:
         await self._milestone("containerd").wait()
-        archives = [PAUSE_ARCHIVE, *sorted(self._files.images.glob("*/*"))]
+        archives = kept_archives.kept(self._files)
+        paths = [str(PAUSE_ARCHIVE), *(each.path for each in archives)]
+        await self._run_images("load", "--snapshotter", self._record.decisions.snapshotter, *paths)
+        if removed := kept_archives.removed(archives):
+            await self._run_images("remove", *removed)
+        await self._tell("images", "containerd answers and has its images")
+
+    async def _run_images(self, command: str, *arguments: str) -> None:
         log = self._files.log("images")
-        argv = [str(ENGINE), "images", "load", "--address", str(self._files.containerd_socket)]
-        argv += ["--snapshotter", self._record.decisions.snapshotter, *map(str, archives)]
+        argv = [str(ENGINE), "images", command, "--address", str(self._files.containerd_socket), *arguments]
         code = await self.supervisor.run_job(argv, component_environment(self._files.directory), log)
         if code != 0:
             raise KinsError(
@@ -141,7 +153,6 @@ class Boot:
                 code="image-load-failed",
                 hint=f"see {log}",
             )
-        await self._tell("images", "containerd answers and has its images")
 
     async def _services(self) -> None:
         await self._milestone("kube-apiserver").wait()
@@ -174,6 +185,13 @@ class Boot:
         await self._tell("node", f"node {name} is Ready")
         await self._object("/api/v1/nodes", name, is_schedulable)
         await self._tell("schedulable", "pods are placed on the node")
+
+    async def _registry(self, port: int) -> None:
+        """Wait for it, and tell the tools that ask the cluster for a local registry (KEP-1755)."""
+        await self._milestone("registry").wait()
+        await self._milestone("kube-apiserver").wait()
+        await self._apply(*announcement(port))
+        await self._tell("registry", f"the registry answers at {address(port)}")
 
     async def _object(self, collection: str, name: str, wanted: Callable[[dict[str, object]], bool]) -> None:
         """Wait until an object is as wanted. A broken watch (the API server died) is made anew."""

@@ -22,6 +22,7 @@ from kins.cluster.daemon import Request, hold_node_lock
 from kins.cluster.decisions import decide
 from kins.cluster.events import Event
 from kins.cluster.preparation import administrator
+from kins.cluster.registry import check_port, registry_address
 from kins.cluster.spec import ClusterSpec, Decisions, Missing, Record
 from kins.components import PublishedPort, Settings
 from kins.components.settings import Ports
@@ -49,6 +50,7 @@ class Created(msgspec.Struct, frozen=True, kw_only=True):
     kubeconfig: str
     server: str
     events: tuple[Event, ...]
+    registry: str | None
 
 
 class Creation:
@@ -86,6 +88,7 @@ class Creation:
         if self._spec.published and set(self._spec.published) != set(record.spec.published):
             raise self._differs("publishes other ports")
         self._check_kind(record)
+        self._check_registry(record)
         self._follow()
         return self._result(record, "already-running")
 
@@ -96,6 +99,11 @@ class Creation:
             raise self._differs("has a node" if level == "node" else "has no node")
         if self._spec.additions and set(self._spec.additions) != set(record.spec.additions):
             raise self._differs(f"has {', '.join(record.spec.additions) or 'no'} additions")
+
+    def _check_registry(self, record: Record) -> None:
+        if self._spec.registry not in (None, record.spec.registry):
+            port = record.spec.registry
+            raise self._differs(f"has its registry on port {port}" if port is not None else "has no registry")
 
     def _differs(self, how: str) -> KinsError:
         name = self._spec.name
@@ -135,6 +143,7 @@ class Creation:
         spec = self._spec
         if old is not None:
             self._check_kind(old)
+            self._check_registry(old)
             kubelet = self._spec.kubelet if self._spec.kubelet != "auto" else old.spec.kubelet
             spec = msgspec.structs.replace(
                 old.spec,
@@ -154,6 +163,8 @@ class Creation:
                 raise _no_node(decisions)
             _check_published(spec.published)
             _check_additions(decisions)
+        if spec.registry is not None:
+            check_port(spec.registry)
         self._tell("probed", _level_sentence(decisions))
         settings = _settings(spec, old.settings.ports if old is not None else None)
         identity = old.identity if old is not None else secrets.token_hex(3)
@@ -210,6 +221,7 @@ class Creation:
             kubeconfig=str(path),
             server=record.settings.api_url,
             events=tuple(self._events),
+            registry=registry_address(record.spec),
         )
 
     def _kubeconfig(self, record: Record) -> Path:

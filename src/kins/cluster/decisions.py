@@ -10,7 +10,7 @@ from kins.cluster.spec import ClusterSpec, Decisions, KubeletDecision, Missing
 from kins.components.kubelet import Kind
 from kins.network.addresses import LOAD_BALANCER_RANGE, POD_RANGE, SERVICE_RANGE
 from kins.sandbox import Facts, choose
-from kins.sandbox.levels import control_group_layout, has_usage_of_root, image_store
+from kins.sandbox.levels import control_group_layout, has_usage_of_root, image_store, image_store_size
 
 # A stable word before the colon, for programs.
 POLICY_LIMIT = "network-policy: NetworkPolicy objects are accepted and not enforced"
@@ -18,7 +18,10 @@ RESOLVERS_LIMIT = "resolvers: pods find no outside names; this sandbox has no re
 SILENT_LIMIT = "resolvers: pods may find no outside names; no resolver of this sandbox answered (/etc/resolv.conf)"
 WATCHED_LIMIT = "CPU limits of containers are stored and not enforced; memory limits are, by a look at their processes"
 MEMORY_LIMIT = "memory and CPU limits of containers are stored and not enforced (gVisor's control groups)"
-IMAGES_LIMIT = "the image store is in memory (tmpfs): overlay works on nothing else here"
+IMAGES_LIMIT = (
+    "unpacked images are in memory (tmpfs), {size:.1f} GiB at most, because overlay works on nothing else here: the "
+    "kubelet removes unused ones when 85 % of that are taken"
+)
 
 
 def decide(facts: Facts, spec: ClusterSpec) -> Decisions:
@@ -88,5 +91,5 @@ def _limits(facts: Facts, images_on: str, *, emulated: bool) -> tuple[str, ...]:
         # v2 never has this file; v1 lacks it exactly where control groups are the sandbox kernel's imitation.
         limits.append(MEMORY_LIMIT)
     if images_on == "tmpfs":
-        limits.append(IMAGES_LIMIT)
+        limits.append(IMAGES_LIMIT.format(size=image_store_size(facts) / 2**30))
     return tuple(limits)

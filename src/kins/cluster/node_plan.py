@@ -15,14 +15,14 @@ from kins.cluster.preparation import control_group_name
 from kins.cluster.spec import Record
 from kins.components import Layout, kubelet
 from kins.components.cgroupfs import CONTROL_GROUPS
-from kins.components.containerd import STATE
+from kins.components.containerd import CONTENT, STATE
 from kins.network import addresses
 from kins.plan import AnyStep
 from kins.plan.files import CreateFile, MakeDirectory
 from kins.plan.kernel import AddAddress, AddBridge, MakeControlGroup, SetSysctl
 from kins.plan.mounts import BindMount, MountFileSystem, SetPropagation
 from kins.sandbox import Facts
-from kins.sandbox.levels import control_group_layout
+from kins.sandbox.levels import control_group_layout, image_store_size
 
 FORWARDING = "net/ipv4/ip_forward"
 
@@ -161,10 +161,15 @@ def _directories(files: Layout, record: Record, facts: Facts) -> list[AnyStep]:
     ]
     root = str(files.containerd_root)
     if record.decisions.images_on == "tmpfs":
-        size = f"size={facts.memory // 2},mode=0711"
+        size = f"size={image_store_size(facts)},mode=0711"
+        because = "overlay_on_data"
+        content = f"{root}/{CONTENT}"
         return [
             *steps,
-            MountFileSystem(target=root, kind="tmpfs", options=size, private=True, because="overlay_on_data"),
+            MountFileSystem(target=root, kind="tmpfs", options=size, private=True, because=because),
+            # Compressed layers need no overlay: only what they are unpacked to is in memory.
+            MakeDirectory(path=content, because=because),
+            BindMount(source=str(files.image_content), target=content, because=because),
         ]
     return [*steps, BindMount(source=root, target=root, because="containerd")]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from kins.cluster.kubelet_view import kubelet_view
 from kins.cluster.spec import KubeletDecision, Record
 from kins.components import Layout, Settings, containerd, coredns, kubelet, service_proxy
 from kins.components.environment import SYSTEM_PATH
+from kins.images.credentials import configuration_file
 from kins.network import cni
 from kins.plan import launcher
 
@@ -72,8 +74,18 @@ def prepare_node(files: Layout, record: Record, chosen: KubeletDecision, pause_i
     resolver = resolver_file(files)
     _write_json(
         kubelet.configuration_file(files),
-        kubelet.configuration(files, settings, chosen.kind, f"/{control_group_name(record)}", resolver),
+        kubelet.configuration(
+            files,
+            settings,
+            chosen.kind,
+            f"/{control_group_name(record)}",
+            resolver,
+            collects_images=record.decisions.images_on == "tmpfs",
+        ),
     )
+    _link_credentials(files)
+    if record.decisions.images_on == "tmpfs":
+        _empty_image_content(files)
     _write_view(files, record, chosen)
     resolver.write_text(_resolver_text(settings))
     authority.issue("coredns", coredns.USER)
@@ -93,6 +105,19 @@ def _resolver_text(settings: Settings) -> str:
         lines = []
     kept = [line for line in lines if line.split()[:1] != ["nameserver"]]
     return "\n".join([f"nameserver {settings.dns_address}", *kept, ""])
+
+
+def _empty_image_content(files: Layout) -> None:
+    """Remove the compressed layers of an earlier life, whose records were in memory."""
+    shutil.rmtree(files.image_content)
+    files.image_content.mkdir(mode=0o700)
+
+
+def _link_credentials(files: Layout) -> None:
+    """Let the kubelet pull with what `docker login` wrote, now or later: it reads the file every five minutes."""
+    link = kubelet.credentials_file(files)
+    link.unlink(missing_ok=True)
+    link.symlink_to(configuration_file())
 
 
 def _write_view(files: Layout, record: Record, chosen: KubeletDecision) -> None:

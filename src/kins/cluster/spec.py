@@ -31,7 +31,7 @@ class ClusterSpec(msgspec.Struct, frozen=True, kw_only=True):
     `level`: `auto` is the best that the sandbox carries, the others are that one or nothing. `arguments` maps
     components to flags in the form `--name=value`; `kubelet` is a kind of kubelet, or `auto` for the one that the facts
     suggest. `additions` are names of ADDITIONS, used although mounts would do. `published` are ports of the sandbox
-    that lead to ports of the node.
+    that lead to ports of the node; `registry` is the port of a registry on loopback, None for none.
     """
 
     name: str = "default"
@@ -40,6 +40,7 @@ class ClusterSpec(msgspec.Struct, frozen=True, kw_only=True):
     arguments: dict[str, tuple[str, ...]] = {}
     additions: tuple[str, ...] = ()
     published: tuple[PublishedPort, ...] = ()
+    registry: int | None = None
 
     def validate(self) -> None:
         """Raises UsageError naming the first thing that is wrong."""

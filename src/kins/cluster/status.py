@@ -15,6 +15,7 @@ import msgspec
 from kins.cluster import store
 from kins.cluster.api import ApiClient, node_conditions
 from kins.cluster.events import Event
+from kins.cluster.registry import registry_address
 from kins.cluster.spec import KubeletDecision, Missing, Record
 from kins.components import Layout, PublishedPort
 from kins.errors import KinsError
@@ -69,6 +70,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     node: NodeHealth | None
     components: tuple[ComponentHealth, ...]
     published: tuple[PublishedPort, ...] = ()
+    registry: str | None = None
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +112,7 @@ def status(name: str) -> Status:
         node=found_node,
         components=components,
         published=record.settings.published,
+        registry=registry_address(record.spec),
     )
 
 

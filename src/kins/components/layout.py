@@ -27,6 +27,8 @@ class Layout:
         self.temporary = directory / "tmp"
         self.etcd_data = directory / "etcd"
         self.images = directory / "images"
+        self.registry = directory / "registry"
+        self.image_content = directory / "image-content"
         self.containerd_root = directory / "containerd"
         self.kubelet_root = directory / "kubelet"
         self.pod_logs = directory / "pod-logs"
@@ -66,6 +68,8 @@ class Layout:
             self.runtime,
             self.temporary,
             self.images,
+            self.registry,
+            self.image_content,
             self.containerd_root,
             self.kubelet_root,
             self.pod_logs,

@@ -6,7 +6,7 @@ import msgspec
 
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 NODE = ("cgroupfs", "containerd", "kubelet", "service-proxy", "coredns")
-COMPONENT_NAMES = (*CONTROL_PLANE, *NODE)
+COMPONENT_NAMES = (*CONTROL_PLANE, *NODE, "registry")
 CLUSTER_DOMAIN = "cluster.local"
 
 
