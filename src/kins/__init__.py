@@ -22,8 +22,19 @@ if TYPE_CHECKING:
     from kins.cluster.events import Event
     from kins.cluster.spec import ClusterSpec
     from kins.cluster.status import Status
+    from kins.components import PublishedPort
 
-__all__ = ["Cluster", "ClusterSpec", "Created", "Deleted", "Event", "KinsError", "Status", "UsageError"]
+__all__ = [
+    "Cluster",
+    "ClusterSpec",
+    "Created",
+    "Deleted",
+    "Event",
+    "KinsError",
+    "PublishedPort",
+    "Status",
+    "UsageError",
+]
 
 _HOMES = {
     "Cluster": "kins.cluster.cluster",
@@ -31,6 +42,7 @@ _HOMES = {
     "Created": "kins.cluster.creation",
     "Deleted": "kins.cluster.deletion",
     "Event": "kins.cluster.events",
+    "PublishedPort": "kins.components",
     "Status": "kins.cluster.status",
 }
 

@@ -52,8 +52,8 @@ func TestUsableEndpoints(t *testing.T) {
 func TestPortsAreToldApartByNameAndProtocol(t *testing.T) {
 	p := newProxied(t)
 	web, metrics := backend(t, "127.42.0.1", named("web")), backend(t, "127.42.0.1", named("metrics"))
-	two := service("two", clusterIP, "TCP", 8080)
-	two.Spec.Ports = append(two.Spec.Ports, corev1.ServicePort{Name: "metrics", Protocol: "TCP", Port: 9090})
+	two := service("two", clusterIP, "TCP", 28080)
+	two.Spec.Ports = append(two.Spec.Ports, corev1.ServicePort{Name: "metrics", Protocol: "TCP", Port: 29090})
 	endpoints := ready(web)[0]
 	for i := range endpoints.Ports {
 		if *endpoints.Ports[i].Protocol == corev1.ProtocolUDP {
@@ -62,19 +62,19 @@ func TestPortsAreToldApartByNameAndProtocol(t *testing.T) {
 		}
 	}
 	p.serve(two, endpoints)
-	if asks(t, where) != "web" || asks(t, clusterIP+":9090") != "metrics" {
+	if asks(t, where) != "web" || asks(t, clusterIP+":29090") != "metrics" {
 		t.Fatal("the wrong port")
 	}
 }
 
 func TestEveryKindOfAddressAnswers(t *testing.T) {
 	p := newProxied(t)
-	all := service("all", clusterIP, "TCP", 8080)
+	all := service("all", clusterIP, "TCP", 28080)
 	all.Spec.Type = corev1.ServiceTypeLoadBalancer
 	all.Spec.Ports[0].NodePort = 30080
 	all.Spec.ExternalIPs = []string{"127.55.0.1"}
 	p.serve(all, ready(backend(t, "127.42.0.1", named("one")))...)
-	for _, each := range []string{where, "127.77.0.1:30080", "127.55.0.1:8080", "127.44.0.10:8080"} {
+	for _, each := range []string{where, "127.77.0.1:30080", "127.55.0.1:28080", "127.44.0.10:28080"} {
 		if asks(t, each) != "one" {
 			t.Fatal(each)
 		}
@@ -83,7 +83,7 @@ func TestEveryKindOfAddressAnswers(t *testing.T) {
 
 func TestServicesThatAreNotServed(t *testing.T) {
 	headless, external := service("headless", "None", "TCP", 80), service("external", "", "TCP", 80)
-	foreign := service("foreign", clusterIP, "TCP", 8080)
+	foreign := service("foreign", clusterIP, "TCP", 28080)
 	external.Spec.Type = corev1.ServiceTypeExternalName
 	foreign.Labels = map[string]string{"service.kubernetes.io/service-proxy-name": "other"}
 	for _, each := range []*corev1.Service{headless, external, foreign} {
@@ -94,7 +94,7 @@ func TestServicesThatAreNotServed(t *testing.T) {
 }
 
 func TestAClassGivesALoadBalancerToAnother(t *testing.T) {
-	class, web := "example.com/other", service("web", clusterIP, "TCP", 8080)
+	class, web := "example.com/other", service("web", clusterIP, "TCP", 28080)
 	web.Spec.Type, web.Spec.LoadBalancerClass = corev1.ServiceTypeLoadBalancer, &class
 	if ip, is := newProxied(t).node.loadBalancerAddress(web); is {
 		t.Fatal(ip)
@@ -103,7 +103,7 @@ func TestAClassGivesALoadBalancerToAnother(t *testing.T) {
 
 func TestTheInternalPolicyLocalIsForClusterIPsAlone(t *testing.T) {
 	p := newProxied(t)
-	local := service("local", clusterIP, "TCP", 8080)
+	local := service("local", clusterIP, "TCP", 28080)
 	policy := corev1.ServiceInternalTrafficPolicyLocal
 	local.Spec.InternalTrafficPolicy = &policy
 	local.Spec.Ports[0].NodePort = 30080
@@ -161,7 +161,7 @@ func TestAClientKeepsItsEndpointForTheTimeOfAffinity(t *testing.T) {
 
 func TestOfTwoOwnersTheOlderHasTheAddress(t *testing.T) {
 	p := newProxied(t)
-	older, newer := service("zebra", clusterIP, "TCP", 8080), service("ant", clusterIP, "TCP", 8080)
+	older, newer := service("zebra", clusterIP, "TCP", 28080), service("ant", clusterIP, "TCP", 28080)
 	older.CreationTimestamp, newer.CreationTimestamp = metav1.Unix(1, 0), metav1.Unix(2, 0)
 	p.serve(newer, ready(backend(t, "127.42.0.1", named("newer")))...)
 	p.serve(older, ready(backend(t, "127.42.0.2", named("older")))...)
@@ -180,31 +180,31 @@ func TestHostPorts(t *testing.T) {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: "web"},
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{Ports: []corev1.ContainerPort{
-			{ContainerPort: int32(one.Port()), HostPort: 8081, Protocol: "TCP"},
-			{ContainerPort: int32(one.Port()), HostPort: 8082, HostIP: "127.55.0.1", Protocol: "TCP"},
+			{ContainerPort: int32(one.Port()), HostPort: 28081, Protocol: "TCP"},
+			{ContainerPort: int32(one.Port()), HostPort: 28082, HostIP: "127.55.0.1", Protocol: "TCP"},
 		}}}},
 		Status: corev1.PodStatus{PodIP: "127.42.0.1", Phase: corev1.PodRunning},
 	}
 	p.table.set(owner{name: "web"}, p.node.podWishes(pod))
-	if asks(t, "127.77.0.1:8081") != "one" || asks(t, "127.55.0.1:8082") != "one" {
+	if asks(t, "127.77.0.1:28081") != "one" || asks(t, "127.55.0.1:28082") != "one" {
 		t.Fatal("no answer")
 	}
-	refused(t, "127.77.0.1:8082")
+	refused(t, "127.77.0.1:28082")
 	pod.Status.Phase = corev1.PodSucceeded
 	p.table.set(owner{name: "web"}, p.node.podWishes(pod))
-	refused(t, "127.77.0.1:8081")
+	refused(t, "127.77.0.1:28081")
 }
 
 func TestAnAddressOfOursAsAnEndpointLeadsToItsOwnEndpoints(t *testing.T) {
 	p := newProxied(t)
-	web := service("web", clusterIP, "TCP", 8080)
+	web := service("web", clusterIP, "TCP", 28080)
 	web.Spec.Ports[0].NodePort = 30080
 	p.serve(web, ready(backend(t, "127.42.0.1", named("one")))...)
 	p.table.set(owner{name: "--forward"}, []wish{{
-		addresses: []address{{"TCP", addrPort("127.0.0.1", 18080)}},
+		addresses: []address{{"TCP", addrPort("127.0.0.1", 28080)}},
 		endpoints: []netip.AddrPort{addrPort("127.77.0.1", 30080)},
 	}})
-	if asks(t, "127.0.0.1:18080") != "one" {
+	if asks(t, "127.0.0.1:28080") != "one" {
 		t.Fatal("no answer")
 	}
 	chosen, err := p.table.router.endpoint("TCP", p.table.owners["--forward"][""], netip.MustParseAddr("127.0.0.1"), nil)
@@ -220,7 +220,7 @@ func TestAWildcardAddressWithTheNodePortItLeadsTo(t *testing.T) {
 		endpoints: []netip.AddrPort{addrPort("127.77.0.1", 30080)},
 	}})
 	isReset(t, "127.77.0.1:30080") // and not a connection to itself without end
-	web := service("web", clusterIP, "TCP", 8080)
+	web := service("web", clusterIP, "TCP", 28080)
 	web.Spec.Ports[0].NodePort = 30080
 	one := ready(backend(t, "127.42.0.1", named("one")))
 	p.serve(web, one...)

@@ -12,12 +12,12 @@ import (
 )
 
 // The address that the tests' Service has.
-const clusterIP, where = "127.43.0.10", "127.43.0.10:8080"
+const clusterIP, where = "127.43.0.10", "127.43.0.10:28080"
 
 func TestConnectionsGoToTheEndpointsInTurn(t *testing.T) {
 	p := newProxied(t)
 	one, two := backend(t, "127.42.0.1", named("one")), backend(t, "127.42.0.2", named("two"))
-	p.serve(service("web", clusterIP, "TCP", 8080), ready(one, two)...)
+	p.serve(service("web", clusterIP, "TCP", 28080), ready(one, two)...)
 	if found := answers(t, where, 10); found["one"] != 5 || found["two"] != 5 {
 		t.Fatalf("%v", found)
 	}
@@ -26,7 +26,7 @@ func TestConnectionsGoToTheEndpointsInTurn(t *testing.T) {
 func TestBytesArriveInBothDirectionsAndEachEndByItself(t *testing.T) {
 	bothCopies(t, func(t *testing.T) {
 		p := newProxied(t)
-		p.serve(service("web", clusterIP, "TCP", 8080), ready(backend(t, "127.42.0.1", echo))...)
+		p.serve(service("web", clusterIP, "TCP", 28080), ready(backend(t, "127.42.0.1", echo))...)
 		sent := make([]byte, 5<<20)
 		_, _ = rand.Read(sent)
 		connection := connected(t, where)
@@ -46,7 +46,7 @@ func TestAResetIsPassedOn(t *testing.T) {
 	bothCopies(t, func(t *testing.T) {
 		p := newProxied(t)
 		seen := make(chan error, 1)
-		p.serve(service("web", clusterIP, "TCP", 8080), ready(backend(t, "127.42.0.1", func(connection *net.TCPConn) {
+		p.serve(service("web", clusterIP, "TCP", 28080), ready(backend(t, "127.42.0.1", func(connection *net.TCPConn) {
 			_, _ = io.WriteString(connection, "hello")
 			_, err := io.ReadAll(connection)
 			seen <- err
@@ -77,14 +77,14 @@ func isReset(t *testing.T, where string) {
 
 func TestABackendsResetIsPassedOn(t *testing.T) {
 	p := newProxied(t)
-	p.serve(service("web", clusterIP, "TCP", 8080), ready(backend(t, "127.42.0.1", reset))...)
+	p.serve(service("web", clusterIP, "TCP", 28080), ready(backend(t, "127.42.0.1", reset))...)
 	isReset(t, where)
 }
 
 func TestASlowReaderSlowsItsSender(t *testing.T) {
 	bothCopies(t, func(t *testing.T) {
 		p := newProxied(t)
-		p.serve(service("web", clusterIP, "TCP", 8080), ready(backend(t, "127.42.0.1", func(connection *net.TCPConn) {
+		p.serve(service("web", clusterIP, "TCP", 28080), ready(backend(t, "127.42.0.1", func(connection *net.TCPConn) {
 			defer connection.Close()
 			_, _ = io.ReadFull(connection, make([]byte, 1)) // and nothing more, until the test has seen enough
 			time.Sleep(patience)
@@ -107,7 +107,7 @@ func (zeros) Read(data []byte) (int, error) { return len(data), nil }
 func TestWithoutEndpointsItRefusesAtOnce(t *testing.T) {
 	p := newProxied(t)
 	one := backend(t, "127.42.0.1", named("one"))
-	web := service("web", clusterIP, "TCP", 8080)
+	web := service("web", clusterIP, "TCP", 28080)
 	p.serve(web)
 	refused(t, where)
 	p.serve(web, ready(one)...)
@@ -120,7 +120,7 @@ func TestWithoutEndpointsItRefusesAtOnce(t *testing.T) {
 
 func TestADeletedServiceIsGone(t *testing.T) {
 	p := newProxied(t)
-	p.serve(service("web", clusterIP, "TCP", 8080), ready(backend(t, "127.42.0.1", named("one")))...)
+	p.serve(service("web", clusterIP, "TCP", 28080), ready(backend(t, "127.42.0.1", named("one")))...)
 	p.table.set(owner{name: "web"}, nil)
 	refused(t, where)
 	if len(p.table.fronts)+len(p.table.owners)+len(p.table.places) != 0 {
@@ -131,7 +131,7 @@ func TestADeletedServiceIsGone(t *testing.T) {
 func TestARemovedEndpointGetsNoNewConnectionAndOthersLiveOn(t *testing.T) {
 	p := newProxied(t)
 	one, two := backend(t, "127.42.0.1", echo), backend(t, "127.42.0.2", echo)
-	web := service("web", clusterIP, "TCP", 8080)
+	web := service("web", clusterIP, "TCP", 28080)
 	p.serve(web, ready(one, two)...)
 	open := []*net.TCPConn{connected(t, where), connected(t, where)}
 	for _, each := range open {
@@ -161,7 +161,7 @@ func say(t *testing.T, connection *net.TCPConn) {
 func TestAnEndpointThatRefusesIsPassedOver(t *testing.T) {
 	p := newProxied(t)
 	two := backend(t, "127.42.0.2", named("two"))
-	p.serve(service("web", clusterIP, "TCP", 8080), ready(addrPort("127.42.0.9", 9), two)...)
+	p.serve(service("web", clusterIP, "TCP", 28080), ready(addrPort("127.42.0.9", 9), two)...)
 	if found := answers(t, where, 4); found["two"] != 4 {
 		t.Fatalf("%v", found)
 	}
@@ -169,7 +169,7 @@ func TestAnEndpointThatRefusesIsPassedOver(t *testing.T) {
 
 func TestWhenNoEndpointAnswersTheClientSeesAFailure(t *testing.T) {
 	p := newProxied(t)
-	p.serve(service("web", clusterIP, "TCP", 8080), ready(addrPort("127.42.0.9", 9))...)
+	p.serve(service("web", clusterIP, "TCP", 28080), ready(addrPort("127.42.0.9", 9))...)
 	isReset(t, where)
 }
 
@@ -179,7 +179,7 @@ func TestAnAddressOfAnotherProcessIsLeftToItAndTakenWhenItIsFree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.serve(service("web", clusterIP, "TCP", 8080), ready(backend(t, "127.42.0.1", named("one")))...)
+	p.serve(service("web", clusterIP, "TCP", 28080), ready(backend(t, "127.42.0.1", named("one")))...)
 	p.table.retry()
 	other.Close()
 	refused(t, where)
@@ -191,13 +191,13 @@ func TestAnAddressOfAnotherProcessIsLeftToItAndTakenWhenItIsFree(t *testing.T) {
 
 func TestAServiceThatIsItsOwnEndpointIsSomebodyElses(t *testing.T) {
 	p := newProxied(t)
-	p.serve(service("dns", clusterIP, "TCP", 8080), ready(addrPort(clusterIP, 8080))...)
+	p.serve(service("dns", clusterIP, "TCP", 28080), ready(addrPort(clusterIP, 28080))...)
 	refused(t, where)
 }
 
 func TestServicesInACircleFail(t *testing.T) {
 	p := newProxied(t)
-	p.serve(service("one", clusterIP, "TCP", 8080), ready(addrPort("127.43.0.11", 8080))...)
-	p.serve(service("two", "127.43.0.11", "TCP", 8080), ready(addrPort(clusterIP, 8080))...)
+	p.serve(service("one", clusterIP, "TCP", 28080), ready(addrPort("127.43.0.11", 28080))...)
+	p.serve(service("two", "127.43.0.11", "TCP", 28080), ready(addrPort(clusterIP, 28080))...)
 	isReset(t, where)
 }

@@ -9,7 +9,7 @@ import (
 func TestDatagramsOfAClientGoToOneEndpointAndComeBackFromTheService(t *testing.T) {
 	p := newProxied(t)
 	one, two := datagrams(t, "127.42.0.1", "one"), datagrams(t, "127.42.0.2", "two")
-	p.serve(service("dns", clusterIP, "UDP", 8080), ready(one, two)...)
+	p.serve(service("dns", clusterIP, "UDP", 28080), ready(one, two)...)
 	found := map[string]int{}
 	for range 4 {
 		// A connected socket takes no datagram that comes from another address than it asked.
@@ -27,7 +27,7 @@ func TestDatagramsOfAClientGoToOneEndpointAndComeBackFromTheService(t *testing.T
 
 func TestLargeDatagramsAreWhole(t *testing.T) {
 	p := newProxied(t)
-	p.serve(service("dns", clusterIP, "UDP", 8080), ready(datagrams(t, "127.42.0.1", "one"))...)
+	p.serve(service("dns", clusterIP, "UDP", 28080), ready(datagrams(t, "127.42.0.1", "one"))...)
 	text := string(make([]byte, 60000))
 	if answer := exchange(t, client(t, where), text); answer != "one "+text {
 		t.Fatalf("%d bytes", len(answer))
@@ -37,7 +37,7 @@ func TestLargeDatagramsAreWhole(t *testing.T) {
 func TestAssociationsWithARemovedEndpointEnd(t *testing.T) {
 	p := newProxied(t)
 	one, two := datagrams(t, "127.42.0.1", "one"), datagrams(t, "127.42.0.2", "two")
-	dns := service("dns", clusterIP, "UDP", 8080)
+	dns := service("dns", clusterIP, "UDP", 28080)
 	p.serve(dns, ready(one)...)
 	socket := client(t, where)
 	exchange(t, socket, "x")
@@ -49,7 +49,7 @@ func TestAssociationsWithARemovedEndpointEnd(t *testing.T) {
 
 func TestWithoutEndpointsDatagramsAreRefused(t *testing.T) {
 	p := newProxied(t)
-	p.serve(service("dns", clusterIP, "UDP", 8080))
+	p.serve(service("dns", clusterIP, "UDP", 28080))
 	socket := client(t, where)
 	_ = socket.SetDeadline(time.Now().Add(patience))
 	_, _ = socket.Write([]byte("x"))
@@ -60,12 +60,12 @@ func TestWithoutEndpointsDatagramsAreRefused(t *testing.T) {
 
 func TestIdleAssociationsEnd(t *testing.T) {
 	p := newProxied(t)
-	p.serve(service("dns", clusterIP, "UDP", 8080), ready(datagrams(t, "127.42.0.1", "one"))...)
+	p.serve(service("dns", clusterIP, "UDP", 28080), ready(datagrams(t, "127.42.0.1", "one"))...)
 	asked, stream := client(t, where), client(t, where)
 	exchange(t, asked, "x")
 	exchange(t, stream, "x")
 	exchange(t, stream, "x")
-	server := p.table.fronts[address{"UDP", addrPort(clusterIP, 8080)}].server.(*udpServer)
+	server := p.table.fronts[address{"UDP", addrPort(clusterIP, 28080)}].server.(*udpServer)
 	for _, step := range []struct {
 		after time.Duration
 		left  int

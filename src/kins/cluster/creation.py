@@ -301,7 +301,7 @@ def _check_published(ports: tuple[PublishedPort, ...]) -> None:
             raise KinsError(
                 f"cannot publish on {each.address} port {each.port}: {error.strerror}",
                 code="port-taken",
-                hint=f"kins up -p {each.address}:{each.port + 1}:{each.node_port}",
+                hint=f"end what listens there, or take another port: kins up -p {each.address}:PORT:{each.node_port}",
             ) from error
 
 

@@ -15,6 +15,7 @@ from kins.errors import UsageError
 # A DNS label (RFC 1123), as Kubernetes object names; `kins-NAME` must fit into one as well: it is the node's name.
 NAME_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 MAXIMUM_NAME = 58
+PUBLISH_PATTERN = re.compile(r"(?:([0-9.]+):)?([0-9]{1,5}):([0-9]{1,5})")
 Level = Literal["node", "control-plane"]
 KUBELETS = ("auto", *kubelet.FLAGS)
 AskedLevel = Literal["auto", "node", "control-plane"]
@@ -150,20 +151,24 @@ def parse_argument(text: str) -> tuple[str, str]:
 
 def parse_publish(text: str) -> PublishedPort:
     """`[ADDRESS:]PORT:NODEPORT`, on loopback unless an address is given. Raises UsageError."""
-    *address, port, node_port = ("", "", *text.split(":"))[-3:]
+    form = PUBLISH_PATTERN.fullmatch(text)
+    if form is not None:
+        address, port, node_port = form[1] or "127.0.0.1", int(form[2]), int(form[3])
+        if _is_ipv4(address) and 0 < port < 65536 and 0 < node_port < 65536:
+            return PublishedPort(address=address, port=port, node_port=node_port)
+    raise UsageError(
+        f"invalid -p {text!r}: it has the form [ADDRESS:]PORT:NODEPORT with an IPv4 address",
+        code="invalid-publish",
+        hint="kins up -p 8080:30080",
+    )
+
+
+def _is_ipv4(text: str) -> bool:
     try:
-        found = PublishedPort(
-            address=str(ipaddress.IPv4Address(address[0] or "127.0.0.1")), port=int(port), node_port=int(node_port)
-        )
+        ipaddress.IPv4Address(text)
     except ValueError:
-        found = None
-    if found is None or text.count(":") not in (1, 2) or not {found.port, found.node_port} <= set(range(1, 65536)):
-        raise UsageError(
-            f"invalid -p {text!r}: it has the form [ADDRESS:]PORT:NODEPORT with an IPv4 address",
-            code="invalid-publish",
-            hint="kins up -p 8080:30080",
-        )
-    return found
+        return False
+    return True
 
 
 def publish_text(published: PublishedPort) -> str:
