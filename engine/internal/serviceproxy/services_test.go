@@ -27,7 +27,9 @@ func TestUsableEndpoints(t *testing.T) {
 	}{
 		"what is not said is ready": {ready(up), []netip.AddrPort{up}},
 		"unready": {
-			[]*discoveryv1.EndpointSlice{slice(up, conditions(false, false, false)), slice(other, conditions(true, true, false))},
+			[]*discoveryv1.EndpointSlice{
+				slice(up, conditions(false, false, false)), slice(other, conditions(true, true, false)),
+			},
 			[]netip.AddrPort{other},
 		},
 		"ending, beside a ready one": {

@@ -93,8 +93,8 @@ func fill(source syscall.RawConn) (between pipe, count int, failure error) {
 			moved, err := unix.Splice(int(descriptor), nil, between.write, nil, chunkSize, unix.SPLICE_F_NONBLOCK)
 			return int(moved), err
 		})
-		if again || count == 0 {
-			between.giveBack()
+		if again || count <= 0 {
+			between.giveBack() // nothing is in it: splice(2) says -1 with an error
 		}
 		return !again
 	})

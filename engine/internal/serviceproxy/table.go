@@ -119,8 +119,9 @@ func (t *table) release(where address, by owner) {
 	}
 }
 
-// reconcile opens, changes or closes the socket of an address. There is one only while an endpoint is behind it, so that
-// the kernel refuses connections to a Service that has none. An address that is its own only endpoint is somebody else's.
+// reconcile opens, changes or closes the socket of an address. There is one only while an endpoint is behind it, so
+// that the kernel refuses connections to a Service that has none. An address that is its own only endpoint is somebody
+// else's.
 func (t *table) reconcile(where address, found *front) {
 	if len(found.claims) == 0 || !found.claims[0].pool.hasOther(where.AddrPort) {
 		t.shut(where, found)

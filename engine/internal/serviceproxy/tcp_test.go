@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -79,6 +80,41 @@ func TestABackendsResetIsPassedOn(t *testing.T) {
 	p := newProxied(t)
 	p.serve(service("web", clusterIP, "TCP", 28080), ready(backend(t, "127.42.0.1", reset))...)
 	isReset(t, where)
+}
+
+func TestConnectionsThatFailLeaveNoDescriptors(t *testing.T) {
+	bothCopies(t, func(t *testing.T) {
+		p := newProxied(t)
+		ended := make(chan struct{})
+		p.serve(service("web", clusterIP, "TCP", 28080), ready(backend(t, "127.42.0.1", func(connection *net.TCPConn) {
+			_, _ = io.WriteString(connection, "hello")
+			_, _ = io.ReadAll(connection)
+			connection.Close()
+			ended <- struct{}{}
+		}))...)
+		const times = 4 * sparePipes
+		before := descriptors(t)
+		for range times {
+			connection := connected(t, where)
+			_, _ = io.ReadFull(connection, make([]byte, 5))
+			reset(connection)
+			<-ended
+		}
+		// Some pipes are kept for the next connections, and the last connections may still be there.
+		if left := descriptors(t) - before; left > 2*sparePipes+16 {
+			t.Fatalf("%d descriptors are left of %d connections", left, times)
+		}
+	})
+}
+
+// descriptors is how many this process has.
+func descriptors(t *testing.T) int {
+	t.Helper()
+	found, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(found)
 }
 
 func TestASlowReaderSlowsItsSender(t *testing.T) {
