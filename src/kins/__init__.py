@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kins.cluster.events import Event
     from kins.cluster.spec import ClusterSpec
     from kins.cluster.status import Status
+    from kins.cluster.stopping import Stopped
     from kins.components import PublishedPort
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "KinsError",
     "PublishedPort",
     "Status",
+    "Stopped",
     "UsageError",
 ]
 
@@ -44,6 +46,7 @@ _HOMES = {
     "Event": "kins.cluster.events",
     "PublishedPort": "kins.components",
     "Status": "kins.cluster.status",
+    "Stopped": "kins.cluster.stopping",
 }
 
 

@@ -29,6 +29,7 @@ from tests.harness.rootfs import SUITE, copy_tree, install_packages, minimal_tre
 
 DIRECTORY = BUILD / "images"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 EPOCH = "1970-01-01T00:00:00Z"
 
 # What a test wants to run in any container: a client for TCP, UDP and HTTP, ip, ps, tar for `kubectl cp`. (Not busybox:
@@ -66,10 +67,15 @@ OMITTED = (
     "usr/bin/dpkg*",
     "usr/bin/perl*",
     "usr/lib/*/gconv",
+    "usr/lib/*/libLLVM*",
     "usr/lib/*/libapt-*",
+    "usr/lib/*/libperl.*",
+    "usr/lib/*/libz3.*",
     "usr/lib/*/perl*",
     "usr/lib/apt",
     "usr/lib/dpkg",
+    "usr/lib/postgresql/*/lib/bitcode",
+    "usr/lib/postgresql/*/lib/llvmjit*",
     "usr/lib/systemd",
     "usr/lib/udev",
     "usr/sbin/dpkg*",
@@ -80,17 +86,21 @@ OMITTED = (
     "usr/share/doc",
     "usr/share/doc-base",
     "usr/share/dpkg",
+    "usr/share/i18n",
     "usr/share/info",
     "usr/share/keyrings",
     "usr/share/lintian",
     "usr/share/locale",
     "usr/share/man",
+    "usr/share/perl",
     "usr/share/perl5",
+    "usr/share/postgresql/*/man",
     "usr/share/zoneinfo",
     "var/backups/*",
     "var/cache/*",
     "var/lib/apt",
     "var/lib/dpkg",
+    "var/lib/postgresql/*",
     "var/lib/systemd",
     "var/log/*.log",
     "var/log/[bw]tmp",
@@ -120,6 +130,17 @@ http {
 }
 """
 
+# As upstream's own image does it: the volume is root's when it is new, and the server must not be root. The socket is
+# where a client looks first that is told nothing else.
+POSTGRES_START = """\
+set -eu
+install --directory --owner=postgres --group=postgres --mode=0700 "$PGDATA"
+install --directory --owner=postgres --group=postgres /run/postgresql
+as_postgres="setpriv --reuid=postgres --regid=postgres --init-groups --"
+[ -e "$PGDATA/PG_VERSION" ] || $as_postgres initdb --auth=trust --encoding=UTF8 --locale=C.UTF-8
+exec $as_postgres postgres -c unix_socket_directories=/run/postgresql -c listen_addresses='*'
+"""
+
 
 @dataclass(frozen=True)
 class Image:
@@ -130,6 +151,8 @@ class Image:
     packages: tuple[str, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
     directory: str = "/"
+    variables: dict[str, str] = field(default_factory=dict)
+    stop_signal: str = "SIGTERM"
 
     @property
     def archive(self) -> Path:
@@ -152,12 +175,25 @@ REDIS = Image(
     packages=("redis-server",),
     directory="/data",
 )
+POSTGRES = Image(
+    "kins-test/postgres:1",
+    ("bash", "/start"),
+    packages=("postgresql",),
+    files={"start": POSTGRES_START},
+    directory="/data",
+    # The programs themselves: those in /usr/bin are wrappers in Perl, which images here do without.
+    # SIGTERM would wait for clients to leave.
+    stop_signal="SIGINT",
+    variables={"PGDATA": "/data/cluster", "PATH": f"/usr/lib/postgresql/15/bin:{PATH}"},
+)
 IMAGES = (SHELL, NGINX, REDIS)
+# Those that a few tests load by themselves: what every cluster loads, all tests pay for.
+MORE_IMAGES = (POSTGRES,)
 
 
 def image_archives() -> Path:
     """The directory with the archive of every image."""
-    for image in IMAGES:
+    for image in (*IMAGES, *MORE_IMAGES):
         built(image)
     return DIRECTORY
 
@@ -270,8 +306,9 @@ def image_configuration(image: Image, digests: list[str]) -> dict[str, object]:
         "created": EPOCH,
         "config": {
             "Cmd": list(image.command),
-            "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+            "Env": [f"{name}={value}" for name, value in {"PATH": PATH, **image.variables}.items()],
             "WorkingDir": image.directory,
+            "StopSignal": image.stop_signal,
         },
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}" for digest in digests]},
         "history": [{"created": EPOCH, "created_by": "tests/harness/images.py"} for _ in digests],

@@ -89,6 +89,7 @@ def test_status_says_all(running: Environment) -> None:
     assert status["api"]["ready"]
     assert (status["node"]["name"], status["node"]["ready"]) == ("kins-default", True)
     names = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "containerd", "kubelet"]
+    names += ["service-proxy", "coredns", "provisioner", "metrics-server"]
     assert [each["name"] for each in status["components"]] == names
     for each in status["components"]:
         assert each["uptime_seconds"] > 0

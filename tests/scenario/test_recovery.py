@@ -20,15 +20,8 @@ from tests.scenario.manifests import pod
 OUTSIDE_OF_NAMESPACES = [
     f"{part}: *" for part in ("addresses", "control groups", "files", "links", "routes", "sysctls")
 ]
-COMPONENTS = (
-    "etcd",
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
-    "containerd",
-    "kubelet",
-    "service-proxy",
-)
+CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+COMPONENTS = (*CONTROL_PLANE, "containerd", "kubelet", "service-proxy", "coredns", "provisioner", "metrics-server")
 
 
 # Clients and servers of the environment itself.

@@ -38,6 +38,7 @@ from kins.cluster.events import Event
 from kins.cluster.node_images import ListedImage, LoadedImage, RemovedImage
 from kins.cluster.spec import ClusterSpec, KubeletDecision, Level, Missing, parse_argument
 from kins.cluster.status import ApiHealth, ComponentHealth, NodeHealth, State, Status
+from kins.cluster.stopping import Stopped
 from kins.components import Layout, PublishedPort
 from kins.components.environment import NETWORK_VARIABLES
 from kins.errors import KinsError
@@ -55,7 +56,7 @@ from kins.supervise.component import ComponentStatus
 DOCUMENTS = [pytest.param(document, id=str(document.relative_to(ROOT))) for document in documents()]
 REFERENCE = ROOT / "docs" / "reference"
 STRUCTS = [Created, Missing, Event, Deleted, Status, ApiHealth, NodeHealth, ComponentHealth, LoadedImage]
-STRUCTS += [KubeletDecision, PublishedPort]
+STRUCTS += [KubeletDecision, PublishedPort, Stopped]
 STRUCTS += [ListedImage, RemovedImage]
 STRUCTS += [SoakReport, Cause, Readiness, Break, Restart, ErrorLines, Trend, Churn, Failure, Latency, Spread]
 STRUCTS += [Surroundings, ExperimentResult, Measurement, Excerpt]

@@ -62,7 +62,14 @@ def a_record(name: str = "default") -> Record:
         load_balancer_range="10.44.0.0/16",
         api_service_address="10.43.0.1",
         dns_address="10.43.0.10",
-        ports=Ports(api=6443, controller_manager=10257, scheduler=10259, kubelet=10250, kubelet_health=10248),
+        ports=Ports(
+            api=6443,
+            controller_manager=10257,
+            scheduler=10259,
+            kubelet=10250,
+            kubelet_health=10248,
+            metrics_server=10251,
+        ),
         published=published,
         arguments=arguments,
     )

@@ -30,6 +30,7 @@ NAMES_IN_DOCUMENTS = {
     "etcd": VERSIONS["components"]["etcd"]["version"],
     "containerd": VERSIONS["components"]["containerd"]["version"],
     "runc": VERSIONS["components"]["runc"]["version"],
+    "metrics-server": VERSIONS["components"]["metrics-server"]["version"],
     "pause": VERSIONS["pause"]["version"],
     "Helm": VERSIONS["tests"]["helm"]["version"],
     "kwok": VERSIONS["tests"]["kwok"]["version"],

@@ -26,7 +26,10 @@ import (
 
 	"kins/engine/internal/images"
 	"kins/engine/internal/kubelet"
+	"kins/engine/internal/metrics"
 	"kins/engine/internal/oom"
+	"kins/engine/internal/pods"
+	"kins/engine/internal/provisioner"
 	"kins/engine/internal/registry"
 	"kins/engine/internal/serviceproxy"
 )
@@ -55,6 +58,9 @@ var applets = []applet{
 	}},
 	{"registry", "a registry of images (distribution)", func() int { return registry.Main(os.Args[1:], os.Stderr) }},
 	{"oom", "tells containerd that a container was killed for want of memory", func() int { return oom.Main(os.Args[1:], os.Stderr) }},
+	{"pods", "stops the containers of a node", func() int { return pods.Main(os.Args[1:], os.Stderr) }},
+	{"provisioner", "a directory for each claim", func() int { return cli.Run(provisioner.NewCommand()) }},
+	{"metrics-server", "figures of nodes and pods (metrics-server)", func() int { return cli.Run(metrics.NewCommand()) }},
 }
 
 func main() {

@@ -36,6 +36,8 @@ def command(name: str, **_: Any) -> None:
 
 def _text(status: Status) -> str:
     lines = [f"Cluster {status.name!r}: {status.state}, level {status.level}"]
+    if status.state == "stopped":
+        return f"{lines[0]}\nhint: kins start {status.name} brings it back, kins down {status.name} removes it"
     if status.state == "crashed":
         return f"{lines[0]}\nhint: kins up {status.name} recovers it, kins down {status.name} removes it"
     if status.api is not None:

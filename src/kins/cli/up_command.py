@@ -119,7 +119,7 @@ Examples:
 def command(name: str, timeout: float, wait: bool, retain: bool, **asked: Any) -> None:
     """Bring up the cluster NAME (default: "default") and make it kubectl's current context.
 
-    On a running cluster it says so and does nothing; a crashed one is recovered.
+    On a running cluster it says so and does nothing; a stopped one is started, a crashed one is recovered.
     """
     began = time.monotonic()
     from kins import Cluster
@@ -131,7 +131,12 @@ def command(name: str, timeout: float, wait: bool, retain: bool, **asked: Any) -
         except KeyboardInterrupt:
             talk("kins: what was begun is kept" if retain else "kins: what was begun has been undone")
             raise
-    show(created, lambda: _text(created, time.monotonic() - began))
+    tell(created, time.monotonic() - began)
+
+
+def tell(created: Created, seconds: float) -> None:
+    """Show what came up, in how many seconds, and why it is no more than that."""
+    show(created, lambda: _text(created, seconds))
     for missing in created.missing:
         talk(f"note: no node: {missing.cause}. {missing.consequence}")
         talk(f"hint: {missing.hint}")
@@ -180,7 +185,7 @@ def _arguments(texts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
 def _text(created: Created, seconds: float) -> str:
     if created.outcome == "already-running":
         return f"Cluster {created.name!r} is already running at {created.server}"
-    verb = {"created": "ready", "recovered": "recovered"}[created.outcome]
+    verb = {"created": "ready", "started": "started", "recovered": "recovered"}[created.outcome]
     flag = "" if created.name == "default" else f"{created.name} -- "
     registry = (
         f"images can be pushed to {created.registry}, and pods pull them by that name\n" if created.registry else ""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TypeVar
 
 from kins.cluster import kept_archives
 from kins.cluster.api import ApiClient, is_ready_node, is_schedulable
@@ -16,7 +17,7 @@ from kins.cluster.node_plan import emulated_control_group_steps, node_steps
 from kins.cluster.preparation import prepare_control_plane, prepare_node
 from kins.cluster.registry import announcement
 from kins.cluster.spec import Record
-from kins.components import Layout
+from kins.components import Layout, metrics_server, provisioner
 from kins.components.cgroupfs import cgroupfs, needing_control_groups
 from kins.components.containerd import PAUSE_ARCHIVE, containerd
 from kins.components.coredns import coredns
@@ -28,6 +29,7 @@ from kins.components.kube_controller_manager import kube_controller_manager
 from kins.components.kube_scheduler import kube_scheduler
 from kins.components.kubelet import kubelet
 from kins.components.layout import ENGINE
+from kins.components.objects import ApiObject
 from kins.components.registry import address, registry
 from kins.components.service_proxy import rights, service_proxy
 from kins.components.versions import pause_image
@@ -38,13 +40,16 @@ from kins.supervise import Supervisor
 from kins.supervise.logs import tail
 from kins.supervise.process import SupervisedProcess
 
+Argument = TypeVar("Argument")
 # A component that dies that often in a row before the cluster is ready will not become ready by more tries.
 TOO_MANY_FAILURES = 4
 # How long one watch lasts before it is made anew; the waiting itself is bounded by whoever waits.
 WATCH_SECONDS = 30
 # /readyz offers no event; the API server in gVisor takes about two seconds from its first answer to ready.
 READYZ_INTERVAL = 0.05
+# How long the API server may take for one request, and for how long it is asked again once it is ready.
 ANSWER_SECONDS = 5.0
+INSIST_SECONDS = 15.0
 # What these may do is in the roles that the API server makes a second after its first answer (rbac/bootstrap-roles is
 # a poll). Until then the one asks /healthz once a second, and the other is refused and backs off.
 NEED_ROLES = ("kube-controller-manager", "kube-scheduler")
@@ -69,6 +74,8 @@ class Boot:
             await self._run()
         except* (KinsError, OSError) as errors:
             error = _first(errors)
+            if self._events.finished:  # nobody listens any more: what came late goes into the supervisor's log
+                print(f"error: {error.message}", file=sys.stderr, flush=True)
             await self._events.add(
                 Event(phase="failed", seconds=self._elapsed(), message=error.message, code=error.code, hint=error.hint)
             )
@@ -83,7 +90,7 @@ class Boot:
         if self._record.spec.registry is not None:
             self.supervisor.start(registry(files, settings, self._record.spec.registry))
             waits += [self._registry(self._record.spec.registry)]
-        if self._record.decisions.level == "node":
+        if self._has_node:
             waits += [self._node()]
         self.supervisor.start(kube_controller_manager(files, settings))
         self.supervisor.start(kube_scheduler(files, settings))
@@ -91,6 +98,20 @@ class Boot:
             for wait in waits:
                 group.create_task(wait)
         await self._tell("ready", "the cluster is ready")
+        await self._start_late()
+
+    async def _start_late(self) -> None:
+        """What nothing waits for: its start would slow down what everybody waits for."""
+        files, settings = self._files, self._record.settings
+        self.supervisor.start(provisioner.provisioner(files, settings, node=self._has_node))
+        if self._has_node:
+            self.supervisor.start(metrics_server.metrics_server(files, settings))
+            await self._milestone("metrics-server").wait()
+            await self._put(metrics_server.api_service(files))
+
+    @property
+    def _has_node(self) -> bool:
+        return self._record.decisions.level == "node"
 
     async def _api_ready(self) -> None:
         await self._milestone("kube-apiserver").wait()
@@ -99,7 +120,36 @@ class Boot:
         with self.supervisor.suspended(*NEED_ROLES):
             while not await asyncio.to_thread(client.is_ready, 5.0):
                 await asyncio.sleep(READYZ_INTERVAL)
+        self._milestone("readyz").set()
         await self._tell("readyz", "the API server is ready")
+        objects = provisioner.objects(node=self._has_node)
+        if self._has_node:
+            objects += metrics_server.objects(self._record.settings)
+            # Of an earlier run: discovery would complain until metrics-server answers again.
+            await self._insist(client.remove, f"{metrics_server.API_SERVICES}/{metrics_server.API_SERVICE}")
+        for each in objects:
+            await self._put(each)
+
+    async def _put(self, wanted: ApiObject) -> None:
+        """Bring an object to the API server, which may be away for a while or still refuse everything.
+
+        One that goes on refusing is not waited for: a user's webhook may stand in the way that is served by a pod,
+        which comes when the cluster is up. An earlier start has then made the object long since.
+        """
+        await self._insist(self._client().put, wanted)
+
+    async def _insist(self, request: Callable[[Argument, float], None], argument: Argument) -> None:
+        """Make a request until it succeeds, or until an API server that is ready has long enough not let it."""
+        deadline: float | None = None
+        while True:
+            try:
+                return await asyncio.to_thread(request, argument, ANSWER_SECONDS)
+            except OSError as error:
+                if deadline is None and self._milestone("readyz").is_set():
+                    deadline = time.monotonic() + INSIST_SECONDS
+                if deadline is not None and time.monotonic() > deadline:
+                    return print(f"error: {error}", file=sys.stderr, flush=True)
+            await asyncio.sleep(READYZ_INTERVAL)
 
     async def _service_account(self) -> None:
         await self._milestone("kube-apiserver").wait()
@@ -156,24 +206,16 @@ class Boot:
 
     async def _services(self) -> None:
         await self._milestone("kube-apiserver").wait()
-        for path, content in rights():
-            await self._apply(path, content)
+        for each in rights():
+            await self._put(each)
         await self._milestone("service-proxy").wait()
         await self._tell("services", "the addresses of Services answer")
-
-    async def _apply(self, path: str, content: dict[str, Any]) -> None:
-        """Make an object what it should be; a refusal (the API server still starts, or died) is asked again."""
-        while True:
-            try:
-                return await asyncio.to_thread(self._client().apply, path, content, ANSWER_SECONDS)
-            except OSError:
-                await asyncio.sleep(READYZ_INTERVAL)
 
     async def _dns(self) -> None:
         """Its rights first, without which it would wait for its next try."""
         await self._milestone("kube-apiserver").wait()
         for path, content in coredns_objects(self._record.settings):
-            await self._apply(path, content)
+            await self._put(ApiObject.at(path, content))
         self.supervisor.start(coredns(self._files, self._record.settings))
         await self._milestone("coredns").wait()
         await self._tell("dns", "the cluster's DNS server answers")
@@ -190,7 +232,7 @@ class Boot:
         """Wait for it, and tell the tools that ask the cluster for a local registry (KEP-1755)."""
         await self._milestone("registry").wait()
         await self._milestone("kube-apiserver").wait()
-        await self._apply(*announcement(port))
+        await self._put(ApiObject.at(*announcement(port)))
         await self._tell("registry", f"the registry answers at {address(port)}")
 
     async def _object(self, collection: str, name: str, wanted: Callable[[dict[str, object]], bool]) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kins.cluster.events import Event
     from kins.cluster.node_images import ListedImage, LoadedImage, NodeImages, RemovedImage
     from kins.cluster.status import Status
+    from kins.cluster.stopping import Stopped
 
 DEFAULT_TIMEOUT = 120.0
 
@@ -63,6 +64,26 @@ class Cluster:
         began = time.monotonic() if began is None else began
         creation = Creation(wanted, began=began, timeout=timeout, wait=wait, retain=retain, progress=progress)
         return cls(wanted.name), creation.run()
+
+    def start(
+        self,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        wait: bool = True,
+        progress: Callable[[Event], None] = _ignore,
+        began: float | None = None,
+    ) -> Created:
+        """Bring a cluster up that was stopped or has crashed, as it was made. Raises KinsError, such as
+        `no-such-cluster`; its data stays in any case."""
+        self._record()
+        _, created = self.up(self.name, timeout=timeout, wait=wait, progress=progress, began=began)
+        return created
+
+    def stop(self) -> Stopped:
+        """End it in an orderly way and keep its data. Raises KinsError `no-such-cluster`."""
+        from kins.cluster.stopping import stop
+
+        return stop(self.name)
 
     def down(self) -> Deleted:
         """Remove it completely. Raises KinsError `no-such-cluster`."""

@@ -1,4 +1,4 @@
-"""`up`: a cluster from nothing, or back from a crash."""
+"""`up`: a cluster from nothing, or back from a stop or a crash."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ DAEMON_SECONDS = 60.0
 
 
 class Created(msgspec.Struct, frozen=True, kw_only=True):
-    """What `up` did. `outcome` is `created`, `recovered` or `already-running`; seconds count from the command's
-    start."""
+    """What `up` did. `outcome` is `created`, `started`, `recovered` or `already-running`; seconds count from the
+    command's start."""
 
     name: str
     outcome: str
@@ -113,29 +113,31 @@ class Creation:
 
     def _start(self) -> Created:
         with _daemon() as daemon:
-            recovered = self._clear_remains()
+            outcome = self._clear_remains()
             record, facts = self._plan()
             try:
                 self._hand_over(daemon, record, facts)
                 self._follow()
-                return self._result(record, "recovered" if recovered else "created")
+                return self._result(record, outcome)
             except BaseException:
                 # Ctrl-C included: whoever asked for a cluster and did not get it finds nothing of it.
                 if store.supervisor(self._files) is None:
                     daemon.kill()  # it has not told its pid yet, and would go on unseen
                     daemon.wait()
-                if not self._retain and not recovered:
+                if not self._retain and outcome == "created":
                     deletion.remove(self._files)
                 elif not self._retain:
                     deletion.stop(self._files)
                 raise
 
-    def _clear_remains(self) -> bool:
-        """Undo what a crashed cluster left; whether its data can be used again."""
+    def _clear_remains(self) -> str:
+        """Undo what a cluster left that is not running; what bringing it up now is called."""
         if not self._files.directory.exists():
-            return False
+            return "created"
         deletion.stop(self._files)
-        return store.record(self._files) is not None
+        if store.record(self._files) is None:
+            return "created"
+        return "started" if self._files.stopped.exists() else "recovered"
 
     def _plan(self) -> tuple[Record, Facts | None]:
         """Everything that can be refused is refused here, before anything is touched."""
@@ -175,6 +177,7 @@ class Creation:
         if facts is not None:
             store.save(self._files.facts, facts)
         store.save(self._files.record, record)
+        self._files.stopped.unlink(missing_ok=True)
         assert daemon.stdin is not None
         assert daemon.stdout is not None
         request = Request(directory=str(self._files.directory), began=self._began)
@@ -349,14 +352,8 @@ def _are_free(ports: Ports) -> bool:
 
 def _free_ports() -> Ports:
     """Ports that nobody listens on now. All are held until all are known, so that they differ."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(5)]
-    api, controller_manager, scheduler, kubelet, kubelet_health = (each.getsockname()[1] for each in held)
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in msgspec.structs.fields(Ports)]
+    ports = {field.name: each.getsockname()[1] for field, each in zip(msgspec.structs.fields(Ports), held, strict=True)}
     for each in held:
         each.close()
-    return Ports(
-        api=api,
-        controller_manager=controller_manager,
-        scheduler=scheduler,
-        kubelet=kubelet,
-        kubelet_health=kubelet_health,
-    )
+    return Ports(**ports)

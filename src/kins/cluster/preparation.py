@@ -10,7 +10,16 @@ from typing import Any
 from kins import kubeconfig, pki
 from kins.cluster.kubelet_view import kubelet_view
 from kins.cluster.spec import KubeletDecision, Record
-from kins.components import Layout, Settings, containerd, coredns, kubelet, service_proxy
+from kins.components import (
+    Layout,
+    Settings,
+    containerd,
+    coredns,
+    kubelet,
+    metrics_server,
+    provisioner,
+    service_proxy,
+)
 from kins.components.environment import SYSTEM_PATH
 from kins.images.credentials import configuration_file
 from kins.network import cni
@@ -30,8 +39,9 @@ CLIENTS = (
     ("kube-apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",)),
     ("kube-controller-manager", "system:kube-controller-manager", ()),
     ("kube-scheduler", "system:kube-scheduler", ()),
+    ("provisioner", provisioner.USER, ()),
 )
-WITH_KUBECONFIG = ("kube-controller-manager", "kube-scheduler")
+WITH_KUBECONFIG = ("kube-controller-manager", "kube-scheduler", "provisioner")
 
 
 def prepare_control_plane(files: Layout, settings: Settings) -> None:
@@ -67,6 +77,13 @@ def prepare_node(files: Layout, record: Record, chosen: KubeletDecision, pause_i
     authority.issue("service-proxy", service_proxy.USER)
     _write_client_configuration(files, settings, "kubelet-client", files.client_configuration("kubelet"))
     _write_client_configuration(files, settings, "service-proxy", files.client_configuration("service-proxy"))
+    authority.issue(
+        "metrics-server",
+        metrics_server.USER,
+        dns_names=(metrics_server.HOST,),
+        ip_addresses=(settings.node_address,),
+    )
+    _write_client_configuration(files, settings, "metrics-server", files.client_configuration("metrics-server"))
     containerd.configuration_file(files).write_text(
         containerd.configuration(files, record.decisions.snapshotter, pause_image)
     )

@@ -17,6 +17,7 @@ class Layout:
         self.facts = directory / "facts.json"
         self.journal = directory / "journal.jsonl"
         self.supervisor = directory / "supervisor.json"
+        self.stopped = directory / "stopped"
         self.supervisor_log = directory / "logs" / "supervisor.log"
         self.kubeconfig = directory / "kubeconfig"
         self.kubectl_cache = directory / "kubectl-cache"
@@ -32,6 +33,7 @@ class Layout:
         self.containerd_root = directory / "containerd"
         self.kubelet_root = directory / "kubelet"
         self.pod_logs = directory / "pod-logs"
+        self.volumes = directory / "volumes"
         self.addresses = directory / "addresses"
         self.cni_configuration = self.configuration / "cni"
         self.control_socket = self.runtime / "supervisor.sock"
@@ -73,6 +75,7 @@ class Layout:
             self.containerd_root,
             self.kubelet_root,
             self.pod_logs,
+            self.volumes,
             self.addresses,
         ):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)

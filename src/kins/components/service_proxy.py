@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from kins.components.environment import component_environment
 from kins.components.layout import ENGINE, Layout
+from kins.components.objects import ApiObject, cluster_rights, rule
 from kins.components.settings import Settings
 from kins.supervise import Component
 
 USER = "kins:service-proxy"
 LOOPBACK = "127.0.0.1"
-RBAC = "rbac.authorization.k8s.io"
 
 
 def service_proxy(layout: Layout, settings: Settings) -> Component:
@@ -44,26 +42,11 @@ def service_proxy(layout: Layout, settings: Settings) -> Component:
     )
 
 
-def rights() -> list[tuple[str, dict[str, Any]]]:
-    """A role for it and its binding, as paths in the API and objects. No role of upstream's has pods and status."""
-    role = {
-        "apiVersion": f"{RBAC}/v1",
-        "kind": "ClusterRole",
-        "metadata": {"name": USER},
-        "rules": [
-            {"apiGroups": [""], "resources": ["services", "pods"], "verbs": ["list", "watch"]},
-            {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
-            {"apiGroups": [""], "resources": ["services/status"], "verbs": ["patch"]},
-        ],
-    }
-    binding = {
-        "apiVersion": f"{RBAC}/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": USER},
-        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": USER},
-        "subjects": [{"apiGroup": RBAC, "kind": "User", "name": USER}],
-    }
-    return [
-        (f"/apis/{RBAC}/v1/clusterroles/{USER}", role),
-        (f"/apis/{RBAC}/v1/clusterrolebindings/{USER}", binding),
-    ]
+def rights() -> tuple[ApiObject, ...]:
+    """A role for it and its binding. No role of upstream's has pods and status."""
+    return cluster_rights(
+        USER,
+        rule("", "services pods", "list watch"),
+        rule("discovery.k8s.io", "endpointslices", "list watch"),
+        rule("", "services/status", "patch"),
+    )

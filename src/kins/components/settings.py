@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import msgspec
 
-CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
-NODE = ("cgroupfs", "containerd", "kubelet", "service-proxy", "coredns")
+CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "provisioner")
+NODE = ("cgroupfs", "containerd", "kubelet", "service-proxy", "coredns", "metrics-server")
 COMPONENT_NAMES = (*CONTROL_PLANE, *NODE, "registry")
 CLUSTER_DOMAIN = "cluster.local"
 
 
 class Ports(msgspec.Struct, frozen=True, kw_only=True):
-    """TCP ports on the loopback address, chosen once and kept for the cluster's life."""
+    """TCP ports on the loopback address, chosen once and kept for the cluster's life; those of the kubelet and of
+    metrics-server are on the node's address."""
 
     api: int
     controller_manager: int
     scheduler: int
     kubelet: int
     kubelet_health: int
+    metrics_server: int
 
 
 class PublishedPort(msgspec.Struct, frozen=True, kw_only=True):
