@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -211,12 +210,13 @@ func exchange(t *testing.T, socket *net.UDPConn, text string) string {
 	return string(data[:count])
 }
 
-// bothCopies runs a test with bytes that go through a pipe, and with bytes that go through memory.
-func bothCopies(t *testing.T, test func(*testing.T)) {
-	before := canSplice
-	t.Cleanup(func() { canSplice = before })
-	for name, splices := range map[string]bool{"pipe": true, "memory": false} {
-		canSplice = sync.OnceValue(func() bool { return splices })
-		t.Run(name, test)
+// bothCopiers runs a test with bytes that go through a pipe, and with bytes that go through memory.
+func bothCopiers(t *testing.T, test func(*testing.T, *proxied)) {
+	for name, by := range map[string]copier{"pipe": throughPipe, "memory": throughBuffer} {
+		t.Run(name, func(t *testing.T) {
+			p := newProxied(t)
+			p.table.router.copier = by
+			test(t, p)
+		})
 	}
 }

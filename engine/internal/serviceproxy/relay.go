@@ -14,21 +14,21 @@ import (
 //
 // What one side does not take stays in its socket buffer and in the little that is underway here, and the other side is
 // read no further: a slow reader slows its sender.
-func relay(client, backend *net.TCPConn) {
+func relay(client, backend *net.TCPConn, by copier) {
 	done := make(chan struct{})
 	go func() {
-		pass(client, backend)
+		pass(client, backend, by)
 		close(done)
 	}()
-	pass(backend, client)
+	pass(backend, client, by)
 	<-done
 	client.Close()
 	backend.Close()
 }
 
 // pass moves bytes in one direction until its end. A failure ends both directions.
-func pass(to, from *net.TCPConn) {
-	err := move(to, from)
+func pass(to, from *net.TCPConn, by copier) {
+	err := move(to, from, by)
 	if err == nil {
 		err = to.CloseWrite()
 	}
@@ -40,7 +40,7 @@ func pass(to, from *net.TCPConn) {
 
 // move copies from one connection to the other until the end of the stream. While there is nothing to copy it holds
 // neither a buffer nor a pipe, so that idle connections cost two descriptors and two goroutines.
-func move(to, from *net.TCPConn) error {
+func move(to, from *net.TCPConn, by copier) error {
 	source, err := from.SyscallConn()
 	if err != nil {
 		return err
@@ -49,12 +49,8 @@ func move(to, from *net.TCPConn) error {
 	if err != nil {
 		return err
 	}
-	copyOnce := throughBuffer
-	if canSplice() {
-		copyOnce = throughPipe
-	}
 	for {
-		if err := copyOnce(target, source); err != nil {
+		if err := by(target, source); err != nil {
 			if err == io.EOF {
 				return nil
 			}
@@ -63,12 +59,23 @@ func move(to, from *net.TCPConn) error {
 	}
 }
 
+// copier waits until there is something to read, and copies it. io.EOF is the end of the stream.
+type copier func(target, source syscall.RawConn) error
+
+// newCopier is the best one that the kernel has.
+func newCopier() copier {
+	if canSplice() {
+		return throughPipe
+	}
+	return throughBuffer
+}
+
 // chunkSize is the most that is underway in one direction: large enough that the calls cost little beside the bytes.
 const chunkSize = 256 << 10
 
 var chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
 
-// throughBuffer copies what there is to read. io.EOF is the end of the stream.
+// throughBuffer is the copier that needs nothing but read(2) and write(2).
 func throughBuffer(target, source syscall.RawConn) error {
 	return borrowing(source, func(descriptor int, chunk *[chunkSize]byte) (bool, error) {
 		count, again, err := retried(func() (int, error) { return unix.Read(descriptor, chunk[:]) })

@@ -28,6 +28,7 @@ var errNoEndpoint = errors.New("no endpoint")
 type router struct {
 	serving sync.Map // address: *pool, of every address that a socket of ours answers now
 	local   []netip.Addr
+	copier  copier
 }
 
 // endpoint chooses where a client's connection goes.

@@ -2,7 +2,6 @@ package serviceproxy
 
 import (
 	"io"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -16,8 +15,8 @@ type pipe struct{ read, write int }
 
 var pipes = make(chan pipe, sparePipes)
 
-// canSplice tells, by trying it once with two sockets, whether bytes can go through a pipe.
-var canSplice = sync.OnceValue(func() bool {
+// canSplice tells, by trying it with two sockets, whether bytes can go through a pipe.
+func canSplice() bool {
 	sockets, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return false
@@ -34,7 +33,7 @@ var canSplice = sync.OnceValue(func() bool {
 	}
 	moved, err := unix.Splice(sockets[1], nil, between.write, nil, 1, unix.SPLICE_F_NONBLOCK)
 	return err == nil && moved == 1
-})
+}
 
 func newPipe() (pipe, error) {
 	var ends [2]int
@@ -68,7 +67,7 @@ func (p pipe) close() {
 	unix.Close(p.write)
 }
 
-// throughPipe moves what there is to read, and returns when all of it is written. io.EOF is the end of the stream.
+// throughPipe is the copier whose bytes stay in the kernel.
 func throughPipe(target, source syscall.RawConn) error {
 	between, count, err := fill(source)
 	if err != nil {

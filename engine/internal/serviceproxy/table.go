@@ -58,7 +58,7 @@ type table struct {
 // newTable is an empty table; local are the addresses of the node.
 func newTable(local []netip.Addr) *table {
 	return &table{
-		router: &router{local: local},
+		router: &router{local: local, copier: newCopier()},
 		fronts: map[address]*front{},
 		owners: map[string]map[string]*pool{},
 		places: map[string]map[address]bool{},

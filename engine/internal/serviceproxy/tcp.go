@@ -61,7 +61,7 @@ func (s *tcpServer) serve(client *net.TCPConn) {
 		reset(client)
 		return
 	}
-	relay(client, backend)
+	relay(client, backend, s.router.copier)
 }
 
 // reset closes a connection so that its other end sees a failure and no orderly end.

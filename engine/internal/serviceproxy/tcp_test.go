@@ -25,8 +25,7 @@ func TestConnectionsGoToTheEndpointsInTurn(t *testing.T) {
 }
 
 func TestBytesArriveInBothDirectionsAndEachEndByItself(t *testing.T) {
-	bothCopies(t, func(t *testing.T) {
-		p := newProxied(t)
+	bothCopiers(t, func(t *testing.T, p *proxied) {
 		p.serve(service("web", clusterIP, "TCP", 28080), ready(backend(t, "127.42.0.1", echo))...)
 		sent := make([]byte, 5<<20)
 		_, _ = rand.Read(sent)
@@ -44,8 +43,7 @@ func TestBytesArriveInBothDirectionsAndEachEndByItself(t *testing.T) {
 }
 
 func TestAResetIsPassedOn(t *testing.T) {
-	bothCopies(t, func(t *testing.T) {
-		p := newProxied(t)
+	bothCopiers(t, func(t *testing.T, p *proxied) {
 		seen := make(chan error, 1)
 		p.serve(service("web", clusterIP, "TCP", 28080), ready(backend(t, "127.42.0.1", func(connection *net.TCPConn) {
 			_, _ = io.WriteString(connection, "hello")
@@ -83,8 +81,7 @@ func TestABackendsResetIsPassedOn(t *testing.T) {
 }
 
 func TestConnectionsThatFailLeaveNoDescriptors(t *testing.T) {
-	bothCopies(t, func(t *testing.T) {
-		p := newProxied(t)
+	bothCopiers(t, func(t *testing.T, p *proxied) {
 		ended := make(chan struct{})
 		p.serve(service("web", clusterIP, "TCP", 28080), ready(backend(t, "127.42.0.1", func(connection *net.TCPConn) {
 			_, _ = io.WriteString(connection, "hello")
@@ -118,8 +115,7 @@ func descriptors(t *testing.T) int {
 }
 
 func TestASlowReaderSlowsItsSender(t *testing.T) {
-	bothCopies(t, func(t *testing.T) {
-		p := newProxied(t)
+	bothCopiers(t, func(t *testing.T, p *proxied) {
 		p.serve(service("web", clusterIP, "TCP", 28080), ready(backend(t, "127.42.0.1", func(connection *net.TCPConn) {
 			defer connection.Close()
 			_, _ = io.ReadFull(connection, make([]byte, 1)) // and nothing more, until the test has seen enough
