@@ -47,9 +47,12 @@ TOO_MANY_FAILURES = 4
 WATCH_SECONDS = 30
 # /readyz offers no event; the API server in gVisor takes about two seconds from its first answer to ready.
 READYZ_INTERVAL = 0.05
-# How long the API server may take for one request, and for how long it is asked again once it is ready.
+# How long the API server may take for one request, and until when after it is ready it is asked again: for what the
+# cluster's readiness waits for, and for what comes after that.
 ANSWER_SECONDS = 5.0
 INSIST_SECONDS = 15.0
+INSIST_LATE_SECONDS = 300.0
+LONGEST_PAUSE = 1.0
 # What these may do is in the roles that the API server makes a second after its first answer (rbac/bootstrap-roles is
 # a poll). Until then the one asks /healthz once a second, and the other is refused and backs off.
 NEED_ROLES = ("kube-controller-manager", "kube-scheduler")
@@ -65,6 +68,7 @@ class Boot:
         self._events = events
         self._began = began
         self._started = datetime.now(UTC)
+        self._ready_since: float | None = None  # the API server, by the monotonic clock
         self._milestones: dict[str, asyncio.Event] = {}
         self.supervisor = Supervisor(files.runtime, self._changed)
 
@@ -107,7 +111,7 @@ class Boot:
         if self._has_node:
             self.supervisor.start(metrics_server.metrics_server(files, settings))
             await self._milestone("metrics-server").wait()
-            await self._put(metrics_server.api_service(files))
+            await self._put(metrics_server.api_service(files), INSIST_LATE_SECONDS)
 
     @property
     def _has_node(self) -> bool:
@@ -120,36 +124,38 @@ class Boot:
         with self.supervisor.suspended(*NEED_ROLES):
             while not await asyncio.to_thread(client.is_ready, 5.0):
                 await asyncio.sleep(READYZ_INTERVAL)
-        self._milestone("readyz").set()
+        self._ready_since = time.monotonic()
         await self._tell("readyz", "the API server is ready")
         objects = provisioner.objects(node=self._has_node)
         if self._has_node:
             objects += metrics_server.objects(self._record.settings)
             # Of an earlier run: discovery would complain until metrics-server answers again.
-            await self._insist(client.remove, f"{metrics_server.API_SERVICES}/{metrics_server.API_SERVICE}")
+            path = f"{metrics_server.API_SERVICES}/{metrics_server.API_SERVICE}"
+            await self._insist(client.remove, path, INSIST_SECONDS)
         for each in objects:
             await self._put(each)
 
-    async def _put(self, wanted: ApiObject) -> None:
+    async def _put(self, wanted: ApiObject, seconds: float = INSIST_SECONDS) -> None:
         """Bring an object to the API server, which may be away for a while or still refuse everything.
 
         One that goes on refusing is not waited for: a user's webhook may stand in the way that is served by a pod,
         which comes when the cluster is up. An earlier start has then made the object long since.
         """
-        await self._insist(self._client().put, wanted)
+        await self._insist(self._client().put, wanted, seconds)
 
-    async def _insist(self, request: Callable[[Argument, float], None], argument: Argument) -> None:
-        """Make a request until it succeeds, or until an API server that is ready has long enough not let it."""
-        deadline: float | None = None
+    async def _insist(self, request: Callable[[Argument, float], None], argument: Argument, seconds: float) -> None:
+        """Make a request until it succeeds, or fails so many seconds after the API server was ready (counted once for
+        all requests: many refusals must not add up)."""
+        pause = READYZ_INTERVAL
         while True:
             try:
                 return await asyncio.to_thread(request, argument, ANSWER_SECONDS)
             except OSError as error:
-                if deadline is None and self._milestone("readyz").is_set():
-                    deadline = time.monotonic() + INSIST_SECONDS
-                if deadline is not None and time.monotonic() > deadline:
-                    return print(f"error: {error}", file=sys.stderr, flush=True)
-            await asyncio.sleep(READYZ_INTERVAL)
+                if self._ready_since is not None:
+                    if time.monotonic() - self._ready_since > seconds:
+                        return print(f"error: {error}", file=sys.stderr, flush=True)
+                    pause = min(2 * pause, LONGEST_PAUSE)
+            await asyncio.sleep(pause)
 
     async def _service_account(self) -> None:
         await self._milestone("kube-apiserver").wait()
