@@ -102,6 +102,7 @@ def programs() -> tuple[Program, ...]:
         # Not an applet of the engine: CoreDNS asks for other versions of libraries than Kubernetes and etcd are made
         # with, and would begin with the initialisation of all of Kubernetes.
         Program("coredns", "network", "./cmd/coredns", engine_tags),
+        Program("kins-egress", "network", "./cmd/kins-egress", engine_tags),
         # Without the seccomp tag no pod starts: "config provided but seccomp not supported". Go interrupts its threads
         # by signals, and in gVisor a signal ends a call into a FUSE file system with EINTR, also mount(2) of one of
         # emulated control groups ("error mounting "cgroup" to rootfs"). runc's init has no environment to say it in.

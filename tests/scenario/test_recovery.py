@@ -21,7 +21,16 @@ OUTSIDE_OF_NAMESPACES = [
     f"{part}: *" for part in ("addresses", "control groups", "files", "links", "routes", "sysctls")
 ]
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
-COMPONENTS = (*CONTROL_PLANE, "containerd", "kubelet", "service-proxy", "coredns", "provisioner", "metrics-server")
+COMPONENTS = (
+    *CONTROL_PLANE,
+    "containerd",
+    "kubelet",
+    "service-proxy",
+    "coredns",
+    "egress",
+    "provisioner",
+    "metrics-server",
+)
 
 
 # Clients and servers of the environment itself.

@@ -281,6 +281,14 @@ def test_outside_names_are_asked_of_resolvers_that_may_answer(
     assert [each for each in decision.limits if each in (RESOLVERS_LIMIT, SILENT_LIMIT)] == ([limit] if limit else [])
 
 
+def test_pods_are_led_outside_where_there_are_tun_devices() -> None:
+    with_tun, without = decide(facts(LINUX), ANY), decide(facts(LINUX, tun=ABSENT), ANY)
+    assert (with_tun.egress, without.egress) == (True, False)
+    assert not any(limit.startswith("egress:") for limit in with_tun.limits)
+    (limit,) = (limit for limit in without.limits if limit.startswith("egress:"))
+    assert ABSENT["cause"] in limit
+
+
 def test_a_decision_keeps_what_is_missing() -> None:
     decision = decide(facts(USER, used_ranges=[POD_RANGE]), ANY)
     assert decision.level == "control-plane"

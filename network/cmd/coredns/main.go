@@ -4,8 +4,6 @@ package main
 
 import (
 	"log"
-	"net"
-	"os"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/coremain"
@@ -16,6 +14,8 @@ import (
 	_ "github.com/coredns/coredns/plugin/kubernetes"
 	_ "github.com/coredns/coredns/plugin/loadbalance"
 	_ "github.com/coredns/coredns/plugin/template"
+
+	"kins/network/internal/notify"
 )
 
 func main() {
@@ -24,24 +24,10 @@ func main() {
 		if event != caddy.InstanceStartupEvent {
 			return nil
 		}
-		if err := notify(os.Getenv("NOTIFY_SOCKET")); err != nil {
+		if err := notify.Ready(); err != nil {
 			log.Printf("[ERROR] cannot tell the supervisor: %v", err)
 		}
 		return nil
 	})
 	coremain.Run()
-}
-
-// notify says that the program is ready, as sd_notify(3) has it. Without a socket nobody wants to know.
-func notify(socket string) error {
-	if socket == "" {
-		return nil
-	}
-	connection, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: socket, Net: "unixgram"})
-	if err != nil {
-		return err
-	}
-	defer connection.Close()
-	_, err = connection.Write([]byte("READY=1"))
-	return err
 }

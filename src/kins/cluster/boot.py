@@ -22,6 +22,7 @@ from kins.components.cgroupfs import cgroupfs, needing_control_groups
 from kins.components.containerd import PAUSE_ARCHIVE, containerd
 from kins.components.coredns import coredns
 from kins.components.coredns import objects as coredns_objects
+from kins.components.egress import egress
 from kins.components.environment import component_environment
 from kins.components.etcd import etcd
 from kins.components.kube_apiserver import kube_apiserver
@@ -182,6 +183,8 @@ class Boot:
             write_rules(files, self._record, self._facts)
             runtime, agent = traced(runtime, files), traced(agent, files)
         self.supervisor.start(runtime)
+        if decisions.egress:
+            self.supervisor.start(egress(files, settings))
         self.supervisor.start(agent)
         self.supervisor.start(service_proxy(files, settings))
         async with asyncio.TaskGroup() as group:

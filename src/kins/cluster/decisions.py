@@ -16,6 +16,7 @@ from kins.sandbox.levels import control_group_layout, has_usage_of_root, image_s
 POLICY_LIMIT = "network-policy: NetworkPolicy objects are accepted and not enforced"
 RESOLVERS_LIMIT = "resolvers: pods find no outside names; this sandbox has no resolver in reach (/etc/resolv.conf)"
 SILENT_LIMIT = "resolvers: pods may find no outside names; no resolver of this sandbox answered (/etc/resolv.conf)"
+EGRESS_LIMIT = "egress: pods reach nothing beyond this sandbox, because it has no tun devices"
 WATCHED_LIMIT = "CPU limits of containers are stored and not enforced; memory limits are, by a look at their processes"
 MEMORY_LIMIT = "memory and CPU limits of containers are stored and not enforced (gVisor's control groups)"
 IMAGES_LIMIT = (
@@ -42,6 +43,7 @@ def decide(facts: Facts, spec: ClusterSpec) -> Decisions:
         interception=bool(spec.additions),
         control_groups="emulated" if emulated else "kernel",
         resolvers=_resolvers(facts),
+        egress=facts.tun.works,
         limits=_limits(facts, images_on, emulated=emulated),
     )
 
@@ -85,6 +87,8 @@ def _limits(facts: Facts, images_on: str, *, emulated: bool) -> tuple[str, ...]:
         limits.append(RESOLVERS_LIMIT)
     elif "answers" not in facts.resolvers.values():
         limits.append(SILENT_LIMIT)
+    if not facts.tun.works:
+        limits.append(f"{EGRESS_LIMIT} ({facts.tun.cause})")
     if emulated:
         limits.append(WATCHED_LIMIT)
     elif not has_usage_of_root(facts):

@@ -87,7 +87,7 @@ def prepare_node(files: Layout, record: Record, chosen: KubeletDecision, pause_i
     containerd.configuration_file(files).write_text(
         containerd.configuration(files, record.decisions.snapshotter, pause_image)
     )
-    _write_json(files.cni_configuration / cni.FILE_NAME, cni.configuration(files.addresses))
+    _write_json(files.cni_configuration / cni.FILE_NAME, _pod_network(files, record))
     resolver = resolver_file(files)
     _write_json(
         kubelet.configuration_file(files),
@@ -108,6 +108,15 @@ def prepare_node(files: Layout, record: Record, chosen: KubeletDecision, pause_i
     authority.issue("coredns", coredns.USER)
     _write_client_configuration(files, settings, "coredns", files.client_configuration("coredns"))
     coredns.configuration_file(files).write_text(coredns.configuration(files, settings, record.decisions.resolvers))
+
+
+def _pod_network(files: Layout, record: Record) -> dict[str, Any]:
+    """The CNI configuration. No pod is there yet: what lies in the relay's directory is of a cluster that crashed."""
+    shutil.rmtree(files.egress, ignore_errors=True)
+    if not record.decisions.egress:
+        return cni.configuration(files.addresses)
+    files.egress.mkdir(mode=0o700)
+    return cni.configuration(files.addresses, files.egress)
 
 
 def _resolver_text(settings: Settings) -> str:

@@ -102,7 +102,7 @@ class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     """What the facts of the sandbox led to.
 
     `missing`: why the level is no higher; `limits`: sentences on what this level does not do here; `resolvers`: the
-    addresses that answer for outside names.
+    addresses that answer for outside names; `egress`: whether a relay leads pods to the outside.
     """
 
     level: Level
@@ -114,6 +114,7 @@ class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     interception: bool = False
     control_groups: Literal["kernel", "emulated"] = "kernel"
     resolvers: tuple[str, ...] = ()
+    egress: bool = False
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

@@ -41,6 +41,7 @@ class Layout:
         self.containerd_socket = self.runtime / "containerd.sock"
         self.control_groups_state = self.runtime / "cgroupfs.json"
         self.interception_rules = self.configuration / "intercept.json"
+        self.egress = self.runtime / "egress"
         self.kernel_settings = self.runtime / "proc-sys"
 
     def log(self, component: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "provisioner")
-NODE = ("cgroupfs", "containerd", "kubelet", "service-proxy", "coredns", "metrics-server")
+NODE = ("cgroupfs", "containerd", "kubelet", "service-proxy", "coredns", "egress", "metrics-server")
 COMPONENT_NAMES = (*CONTROL_PLANE, *NODE, "registry")
 CLUSTER_DOMAIN = "cluster.local"
 

@@ -49,6 +49,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     unix_sockets: Answer
     # a new network namespace with IPv4, joined to this one's like a pod's: bridge and veth
     pod_network: Answer
+    # a device whose packets a program takes and gives, in a pod's network namespace
+    tun: Answer
     # system calls of a process tree can be answered by a tracer
     interception: Answer
     # controllers of mounted hierarchies by mount point (cgroups(7)), named ones as `name=systemd`

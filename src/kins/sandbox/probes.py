@@ -16,6 +16,7 @@ from pathlib import Path
 
 from kins.sys import interception as tracing
 from kins.sys import mounts, namespaces, netlink, process
+from kins.sys.tun import open_tun
 
 # What the kubelet reads or writes at its start (pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables), and
 # forwarding between pods.
@@ -138,6 +139,12 @@ def pod_network(_: Path) -> None:
     netlink.create_veth("probe-host", "probe-pod")
     netlink.set_up("probe-bridge")
     netlink.set_up("probe-host")
+
+
+def tun(_: Path) -> None:
+    """A tun device in a new network namespace."""
+    namespaces.unshare(namespaces.CLONE_NEWNET)
+    os.close(open_tun("probe-tun"))
 
 
 def interception(_: Path) -> None:

@@ -30,6 +30,7 @@ ANSWERS: dict[str, Callable[[Path], None]] = {
     "kernel_messages": probes.kernel_messages,
     "unix_sockets": probes.unix_sockets,
     "pod_network": probes.pod_network,
+    "tun": probes.tun,
     "interception": probes.interception,
 }
 VALUES: dict[str, tuple[Callable[[Path], Any], Any]] = {
