@@ -1,26 +1,30 @@
 """A neighbour of an environment: a network namespace of its own with servers, joined to the environment by one link.
 
 Its program runs inside the environment as root with Python's standard library alone, and serves until its standard
-input ends. The neighbour knows the environment's end of the link and no way to anything behind it: an answer reaches
-only what comes from there.
+input ends. With a certificate and a key as its arguments there are also an HTTPS server and the proxy that leads to it.
+The neighbour knows the environment's end of the link and no way to anything behind it: an answer reaches only what
+comes from there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import os
 import socket
 import socketserver
+import ssl
 import struct
 import sys
 import threading
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 LINK, PEER = "neighbour0", "neighbour1"
 # TEST-NET-1 of RFC 5737; HERE is the environment's end, THERE the neighbour's, where nobody listens on CLOSED.
 HERE, THERE, PREFIX = "192.0.2.1", "192.0.2.2", 24
-ECHO, HTTP, RESETS, CLOSED = 7, 80, 9, 81
+ECHO, HTTP, RESETS, CLOSED, PROXY, HTTPS = 7, 80, 9, 81, 3128, 443
 
 # rtnetlink(7), linux/if_link.h, sched.h
 NEW_LINK, NEW_ADDRESS = 16, 20
@@ -72,6 +76,32 @@ class Http(BaseHTTPRequestHandler):
         block = bytes(range(256)) * 256
         while size > 0:
             size -= self.wfile.write(block[:size])
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """An HTTP proxy that knows CONNECT only (RFC 9110, 9.3.6), and leads everywhere to the HTTPS server."""
+
+    def do_CONNECT(self) -> None:
+        with socket.create_connection((THERE, HTTPS)) as server:
+            self.send_response(200)
+            self.end_headers()
+            back = threading.Thread(target=self.carry, args=(server, self.connection), daemon=True)
+            back.start()
+            self.carry(self.connection, server)
+            back.join()
+        self.close_connection = True
+
+    @staticmethod
+    def carry(source: socket.socket, target: socket.socket) -> None:
+        """One direction, to its end."""
+        with contextlib.suppress(OSError):
+            while chunk := source.recv(65536):
+                target.sendall(chunk)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
 
     def log_message(self, format: str, *arguments: object) -> None:
         pass
@@ -130,11 +160,18 @@ def set_up(name: str, address: str | None = None) -> None:
     ask(NEW_LINK, header(name, FLAG_UP))
 
 
-def serve() -> None:
+def serve(certificate: Sequence[str]) -> None:
     """All servers, each in a thread."""
     udp = socketserver.ThreadingUDPServer((THERE, ECHO), Udp)
-    servers = [TcpServer((THERE, ECHO), Tcp), udp, ResetServer((THERE, RESETS), Resets)]
-    for server in [*servers, ThreadingHTTPServer((THERE, HTTP), Http)]:
+    servers: list[socketserver.BaseServer] = [TcpServer((THERE, ECHO), Tcp), udp, ResetServer((THERE, RESETS), Resets)]
+    servers += [ThreadingHTTPServer((THERE, HTTP), Http)]
+    if certificate:
+        secure = ThreadingHTTPServer((THERE, HTTPS), Http)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+        secure.socket = context.wrap_socket(secure.socket, server_side=True, do_handshake_on_connect=False)
+        servers += [secure, ThreadingHTTPServer((THERE, PROXY), Proxy)]
+    for server in servers:
         threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
@@ -155,7 +192,7 @@ def main() -> None:
         os.close(each)
     set_up("lo")
     set_up(PEER, THERE)
-    serve()
+    serve(sys.argv[1:])
     print("ready", flush=True)
     sys.stdin.read()
 

@@ -258,6 +258,8 @@ BAD = [
     (["up", "--arg", "kubelet"], "invalid-argument"),
     (["up", "-p", "8080"], "invalid-publish"),
     (["up", "-p", "8080:30080", "--control-plane-only"], "needs-node"),
+    (["up", "--proxy-for-pods", "--control-plane-only"], "needs-node"),
+    (["up", "--proxy-for-pods"], "no-proxy"),
     (["intercept", "--rule", "uname:", "--", "true"], "invalid-rule"),
     (["intercept", "--rules", "nosuch.yaml", "true"], "invalid-rules-file"),
 ]

@@ -82,6 +82,11 @@ Examples:
     help="Lead a TCP port of this sandbox to a port of the node; on loopback, unless an address is given.",
 )
 @click.option(
+    "--proxy-for-pods",
+    is_flag=True,
+    help="Tell pods that ask of the proxy in HTTP_PROXY and HTTPS_PROXY, and of the authorities in SSL_CERT_FILE.",
+)
+@click.option(
     "--kubelet",
     type=click.Choice(["auto", "stock", "no-cadvisor", "no-cgroups"]),
     default="auto",
@@ -151,6 +156,7 @@ def _spec(
     published: tuple[str, ...],
     arguments: tuple[str, ...],
     registry: int | None,
+    proxy_for_pods: bool,
     **__: Any,
 ) -> ClusterSpec:
     from kins import ClusterSpec
@@ -164,6 +170,7 @@ def _spec(
         published=tuple(parse_publish(text) for text in published),
         arguments=_arguments(arguments),
         registry=registry,
+        proxy_for_pods=proxy_for_pods,
     )
 
 

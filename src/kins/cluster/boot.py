@@ -15,6 +15,7 @@ from kins.cluster.events import Event, EventLog
 from kins.cluster.interception import traced, write_rules
 from kins.cluster.node_plan import emulated_control_group_steps, node_steps
 from kins.cluster.preparation import prepare_control_plane, prepare_node
+from kins.cluster.proxy_sharing import share_proxy
 from kins.cluster.registry import announcement
 from kins.cluster.spec import Record
 from kins.components import Layout, metrics_server, provisioner
@@ -104,6 +105,8 @@ class Boot:
                 group.create_task(wait)
         await self._tell("ready", "the cluster is ready")
         await self._start_late()
+        if self._record.spec.proxy_for_pods:
+            await share_proxy(self._client())
 
     async def _start_late(self) -> None:
         """What nothing waits for: its start would slow down what everybody waits for."""

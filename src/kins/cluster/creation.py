@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import secrets
 import socket
 import subprocess
@@ -26,9 +27,9 @@ from kins.cluster.registry import check_port, registry_address
 from kins.cluster.spec import ClusterSpec, Decisions, Missing, Record
 from kins.components import PublishedPort, Settings
 from kins.components.settings import Ports
-from kins.errors import KinsError
+from kins.errors import KinsError, UsageError
 from kins.intercept import check_support as check_interception
-from kins.network import addresses
+from kins.network import addresses, proxy
 from kins.sandbox import Facts, probe
 from kins.supervise import control
 from kins.supervise.logs import tail
@@ -60,6 +61,8 @@ class Creation:
         self, spec: ClusterSpec, *, began: float, timeout: float, wait: bool, retain: bool, progress: Progress
     ) -> None:
         spec.validate()
+        if spec.proxy_for_pods:
+            _check_proxy()
         self._spec = spec
         self._began = began
         self._deadline = began + timeout
@@ -87,6 +90,8 @@ class Creation:
             raise self._differs("runs with another kubelet")
         if self._spec.published and set(self._spec.published) != set(record.spec.published):
             raise self._differs("publishes other ports")
+        if self._spec.proxy_for_pods and not record.spec.proxy_for_pods:
+            raise self._differs("tells pods of no proxy")
         self._check_kind(record)
         self._check_registry(record)
         self._follow()
@@ -152,6 +157,7 @@ class Creation:
                 kubelet=kubelet,
                 arguments=self._spec.arguments or old.spec.arguments,
                 published=self._spec.published or old.spec.published,
+                proxy_for_pods=self._spec.proxy_for_pods or old.spec.proxy_for_pods,
             )
         if spec.level == "control-plane":
             # It asks nothing of the sandbox.
@@ -161,7 +167,7 @@ class Creation:
             hold_node_lock().close()
             facts = probe(store.home())
             decisions = decide(facts, spec)
-            if decisions.level != "node" and (spec.level == "node" or spec.additions or spec.published):
+            if decisions.level != "node" and (spec.level == "node" or _needs_node(spec)):
                 raise _no_node(decisions)
             _check_published(spec.published)
             _check_additions(decisions)
@@ -289,6 +295,17 @@ def _check_additions(decisions: Decisions) -> None:
         load_fuse()
 
 
+def _check_proxy() -> None:
+    """Raises UsageError `no-proxy`, and OSError where the authorities cannot be read."""
+    proxy.authorities(os.environ)
+    if not proxy.variables(os.environ):
+        raise UsageError(
+            "there is no proxy to tell pods of: neither HTTP_PROXY nor HTTPS_PROXY is set",
+            code="no-proxy",
+            hint="HTTPS_PROXY=http://proxy.example:3128 kins up --proxy-for-pods",
+        )
+
+
 def _check_published(ports: tuple[PublishedPort, ...]) -> None:
     """Raises KinsError for the first port that somebody listens on, or whose address is not the sandbox's."""
     for each in ports:
@@ -306,6 +323,11 @@ def _check_published(ports: tuple[PublishedPort, ...]) -> None:
                 code="port-taken",
                 hint=f"end what listens there, or take another port: kins up -p {each.address}:PORT:{each.node_port}",
             ) from error
+
+
+def _needs_node(spec: ClusterSpec) -> bool:
+    """Whether it asks for something that only a node has."""
+    return bool(spec.additions or spec.published or spec.proxy_for_pods)
 
 
 def _no_node(decisions: Decisions) -> KinsError:

@@ -33,6 +33,7 @@ class ClusterSpec(msgspec.Struct, frozen=True, kw_only=True):
     components to flags in the form `--name=value`; `kubelet` is a kind of kubelet, or `auto` for the one that the facts
     suggest. `additions` are names of ADDITIONS, used although mounts would do. `published` are ports of the sandbox
     that lead to ports of the node; `registry` is the port of a registry on loopback, None for none.
+    `proxy_for_pods`: pods that ask for it are told of the proxy in the caller's environment.
     """
 
     name: str = "default"
@@ -42,6 +43,7 @@ class ClusterSpec(msgspec.Struct, frozen=True, kw_only=True):
     additions: tuple[str, ...] = ()
     published: tuple[PublishedPort, ...] = ()
     registry: int | None = None
+    proxy_for_pods: bool = False
 
     def validate(self) -> None:
         """Raises UsageError naming the first thing that is wrong."""
@@ -64,6 +66,8 @@ class ClusterSpec(msgspec.Struct, frozen=True, kw_only=True):
             option = f"--with {','.join(self.additions)}"
         if self.published:
             option = f"-p {publish_text(self.published[0])}"
+        if self.proxy_for_pods:
+            option = "--proxy-for-pods"
         if option:
             raise UsageError(
                 f"a control plane alone has no node, which {option} is for",
