@@ -17,7 +17,7 @@ GO := $(CURDIR)/build/toolchain/bin/go
 ENGINE_BUILD := -trimpath -tags grpcnotrace,notest,netgo,osusergo
 TOOL_BUILD := -trimpath -ldflags "-s -w"
 TOOLS := build/tools/runsc build/tools/helm build/tools/kwokctl build/tools/kwok
-SOURCES := $(shell find engine network runtime src -type f -not -path '*/_bin/*' -not -path '*/__pycache__/*') \
+SOURCES := $(shell find builder engine network runtime src -type f -not -path '*/_bin/*' -not -path '*/__pycache__/*') \
 	hatch_build.py pyproject.toml versions.toml README.md LICENSE
 
 # A stamp whose wheel was removed by hand says nothing.
@@ -30,7 +30,7 @@ help: ## This list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 .PHONY: wheel
-wheel: dist/.wheel ## The wheel, in dist/
+wheel: dist/.wheel ## The wheel and the one of BuildKit, in dist/
 	@ls -sh dist/*.whl
 
 .PHONY: up
@@ -74,7 +74,7 @@ tools: $(TOOLS) ## The Go programs that only tests use, in build/tools/
 
 .PHONY: clean
 clean: ## Remove what was built, but not Go's cache
-	rm -rf build dist .venv src/kins/_bin .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf build dist .venv src/kins/_bin builder/src/kins_build/_bin .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 .PHONY: system-packages-build system-packages-test
 system-packages-build system-packages-test: system-packages-%:
@@ -102,6 +102,7 @@ FORCE:
 dist/.wheel: $(SOURCES) build/sources | toolchain
 	rm -f dist/*.whl
 	PATH="$(dir $(GO)):$$PATH" build/env/bin/python -m hatchling build --target wheel
+	cd builder && PATH="$(dir $(GO)):$$PATH" $(CURDIR)/build/env/bin/python -m hatchling build --target wheel --directory $(CURDIR)/dist
 	touch $@
 
 .venv/bin/python: | system-packages-build
@@ -110,7 +111,7 @@ dist/.wheel: $(SOURCES) build/sources | toolchain
 
 # pip leaves an installed version alone even if the file given is another build of it: hence the removal first.
 .venv/.kins: dist/.wheel | .venv/bin/python
-	.venv/bin/python -m pip uninstall --quiet --yes kins
+	.venv/bin/python -m pip uninstall --quiet --yes kins kins-build
 	.venv/bin/python -m pip install --quiet dist/*.whl
 	touch $@
 

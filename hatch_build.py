@@ -28,6 +28,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 ROOT = Path(__file__).resolve().parent
 BINARIES = ROOT / "src" / "kins" / "_bin"
+BUILDER_BINARIES = ROOT / "builder" / "src" / "kins_build" / "_bin"
 VERSIONS = tomllib.loads((ROOT / "versions.toml").read_text())
 
 # What a C compiler needs for runc (cgo, seccomp) and pause, by Debian's names.
@@ -117,6 +118,16 @@ def programs() -> tuple[Program, ...]:
     )
 
 
+def builder_programs() -> tuple[Program, ...]:
+    """What the wheel of the extra `build` carries. The node's containerd is the only worker."""
+    buildkit = VERSIONS["builder"]["buildkit"]
+    version = f"-X {buildkit['module']}/version.Version=v{buildkit['version']}"
+    return tuple(
+        Program(name, "builder", f"{buildkit['module']}/cmd/{name}", "netgo,osusergo", (version,))
+        for name in ("buildkitd", "buildctl")
+    )
+
+
 def go_version(go: Path) -> tuple[int, ...]:
     """The release of a Go program as numbers, (1, 26, 8); (0,) where it has none or does not run."""
     command = [str(go), "env", "GOVERSION"]
@@ -172,10 +183,10 @@ def run(command: list[str], *, directory: Path, environment: dict[str, str] | No
         raise BuildError(f"failed in {directory}: {' '.join(command)}")
 
 
-def build_program(go: Path, program: Program) -> None:
+def build_program(go: Path, program: Program, directory: Path = BINARIES) -> None:
     """Build one program. Go leaves the file alone when it is up to date."""
     command = [str(go), "build", "-trimpath", "-buildvcs=false", "-tags", program.tags]
-    command += ["-ldflags", " ".join(("-s -w", *program.link)), "-o", str(BINARIES / program.name), program.package]
+    command += ["-ldflags", " ".join(("-s -w", *program.link)), "-o", str(directory / program.name), program.package]
     run(command, directory=ROOT / program.module, environment=go_environment(cgo=program.cgo))
 
 
@@ -299,6 +310,15 @@ def build_binaries() -> None:
     for path in BINARIES.iterdir():
         if path.name not in expected:
             path.unlink()
+
+
+def build_builder() -> None:
+    """Fill the directory of the second wheel; see builder/."""
+    go = find_go()
+    BUILDER_BINARIES.mkdir(exist_ok=True)
+    for program in builder_programs():
+        print(f"building {program.name} with {go}", flush=True)
+        build_program(go, program, BUILDER_BINARIES)
 
 
 class KinsBuildHook(BuildHookInterface[Any]):

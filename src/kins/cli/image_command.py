@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -165,6 +166,64 @@ def save(images: tuple[str, ...], file: Path | None, name: str) -> None:
             hint="kins image save app:1 -o app.tar",
         )
     Cluster(name).save_images(images, target)
+
+
+@command.command(
+    "build",
+    epilog="""\b
+Examples:
+  kins image build -t app:1 .
+  kins image build -t app:1 -f Dockerfile.dev --build-arg VERSION=2 --target debug .
+  kins image build -t localhost:5000/app:1 --push .
+  kins image build --secret id=token,src=token.txt --output app.tar -t app:1 .
+""",
+)
+@click.argument("context", type=click.Path(path_type=Path))
+@click.option(
+    "-t", "--tag", "tags", multiple=True, metavar="NAME", help="A name of the image; may be given repeatedly."
+)
+@click.option("-f", "--file", type=click.Path(path_type=Path), help="The Dockerfile; CONTEXT/Dockerfile without it.")
+@click.option("--build-arg", "arguments", multiple=True, metavar="NAME=VALUE", help="A value for an ARG.")
+@click.option("--target", metavar="STAGE", help="The stage to build, instead of the last one.")
+@click.option(
+    "--secret", "secrets", multiple=True, metavar="id=ID,src=FILE", help="A secret for RUN --mount=type=secret."
+)
+@click.option("--no-cache", is_flag=True, help="Use no result of an earlier build.")
+@click.option("--push", is_flag=True, help="Bring the image to the registry of its name, too.")
+@click.option(
+    "-o", "--output", "archive", type=click.Path(path_type=Path, dir_okay=False), help="Write an archive instead."
+)
+@cluster_option
+def build(context: Path, **options: Any) -> None:
+    """Build an image from a Dockerfile, with the directory CONTEXT, into the node: pods can use it at once.
+
+    FROM finds images of the node before those of registries.
+    """
+    from kins import Cluster
+    from kins.cluster.building import BuildRequest
+
+    request = BuildRequest(
+        context=context,
+        file=options["file"],
+        tags=options["tags"],
+        arguments=_build_arguments(options["arguments"]),
+        target=options["target"],
+        secrets=options["secrets"],
+        no_cache=options["no_cache"],
+        output=options["archive"],
+        push=options["push"],
+    )
+    Cluster(options["name"]).build_image(request)
+    for name in request.tags:
+        click.echo(f"built {name}")
+
+
+def _build_arguments(texts: tuple[str, ...]) -> dict[str, str]:
+    """`NAME=VALUE`, or `NAME` for the value that the environment has, as docker takes it."""
+    pairs = {
+        name: value if equals else os.environ.get(name) for name, equals, value in (t.partition("=") for t in texts)
+    }
+    return {name: value for name, value in pairs.items() if value is not None}
 
 
 def _list_text(images: list[ListedImage]) -> str:

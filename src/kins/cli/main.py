@@ -22,7 +22,7 @@ COMMANDS = {
     "logs": "Show the logs of a cluster's components.",
     "kubectl": "Run kubectl against a cluster.",
     "kubeconfig": "Get, merge or remove a cluster's kubeconfig.",
-    "image": "Load, pull, list, save and remove images of a node.",
+    "image": "Load, build, pull, list and save images of a node.",
     "intercept": "Run a command with some system calls answered otherwise.",
     "soak": "Watch a running cluster under a load.",
     "experiments": "Repeat the experiments of a research report.",

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from kins.cluster import kept_archives
 from kins.cluster.api import ApiClient, is_ready_node, is_schedulable
+from kins.cluster.building import Builder
 from kins.cluster.events import Event, EventLog
 from kins.cluster.interception import traced, write_rules
 from kins.cluster.node_plan import emulated_control_group_steps, node_steps
@@ -73,6 +74,7 @@ class Boot:
         self._ready_since: float | None = None  # the API server, by the monotonic clock
         self._milestones: dict[str, asyncio.Event] = {}
         self.supervisor = Supervisor(files.runtime, self._changed)
+        self.builder = Builder(files, record, facts, self.supervisor)
 
     async def run(self) -> None:
         """Start everything, return when the cluster is ready or cannot become so; the last event says which."""
@@ -270,6 +272,8 @@ class Boot:
         name = supervised.component.name
         if supervised.ready:
             self._milestone(name).set()
+        if name == "buildkitd":
+            self.builder.changed(ready=supervised.ready)
         if supervised.failures >= TOO_MANY_FAILURES and not self._events.finished:
             lines = tail(supervised.component.log, 5)
             event = Event(

@@ -14,6 +14,7 @@ from kins.components.layout import ENGINE
 from kins.errors import KinsError
 
 if TYPE_CHECKING:
+    from kins.cluster.building import BuildRequest
     from kins.cluster.creation import Created
     from kins.cluster.deletion import Deleted
     from kins.cluster.events import Event
@@ -150,6 +151,12 @@ class Cluster:
     def save_images(self, names: Sequence[str], target: Path | None) -> None:
         """Write images as an archive to a file, or to standard output."""
         self._images().save(names, target)
+
+    def build_image(self, request: BuildRequest) -> list[ListedImage]:
+        """Build an image from a Dockerfile into the node's store; progress goes to standard error."""
+        from kins.cluster.building import build
+
+        return build(store.existing(self.name), self._record(), request)
 
     def _images(self) -> NodeImages:
         from kins.cluster.node_images import NodeImages

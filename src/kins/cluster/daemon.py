@@ -66,7 +66,11 @@ class Daemon:
         server.close()
 
     async def _answer(self, call: str) -> AsyncIterator[Any]:
-        match call:
+        name, _, argument = call.partition(" ")
+        match name:
+            case "build":
+                await self._boot.builder.start(argument)
+                yield "ready"
             case "events":
                 async for event in self._events.follow():
                     yield event

@@ -134,7 +134,8 @@ def _resolver_text(settings: Settings) -> str:
 
 
 def _empty_image_content(files: Layout) -> None:
-    """Remove the compressed layers of an earlier life, whose records were in memory."""
+    """Remove the compressed layers and BuildKit's cache of an earlier life, whose records were in memory."""
+    shutil.rmtree(files.builder, ignore_errors=True)
     shutil.rmtree(files.image_content)
     files.image_content.mkdir(mode=0o700)
 

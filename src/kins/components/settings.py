@@ -6,7 +6,7 @@ import msgspec
 
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "provisioner")
 NODE = ("cgroupfs", "containerd", "kubelet", "service-proxy", "coredns", "egress", "metrics-server")
-COMPONENT_NAMES = (*CONTROL_PLANE, *NODE, "registry")
+COMPONENT_NAMES = (*CONTROL_PLANE, *NODE, "registry", "buildkitd")
 CLUSTER_DOMAIN = "cluster.local"
 
 

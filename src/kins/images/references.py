@@ -19,6 +19,14 @@ def is_name(text: str) -> bool:
     return NAME_PATTERN.fullmatch(text) is not None
 
 
+def whole_name(name: str) -> str:
+    """The name by which containerd knows an image: with registry and tag."""
+    if registry(name) == DOCKER_HUB:
+        path = name.removeprefix(f"{DOCKER_HUB}/")
+        name = f"{DOCKER_HUB}/{path}" if "/" in path else f"{DOCKER_HUB}/library/{path}"
+    return name if set(name.rpartition("/")[2]) & set(":@") else f"{name}:latest"
+
+
 def is_tag(text: str) -> bool:
     """Whether a text, where a name or a tag may stand, is a tag alone: "1", but not "app:1"."""
     return not set(text) & set(":/@")

@@ -70,6 +70,7 @@ class Supervisor:
         """Stop a component before the others, for good; one that is not there will not be."""
         if name in self._processes:
             await self._processes[name].stop(STOP_GRACE)
+            del self._processes[name]
 
     @contextlib.contextmanager
     def suspended(self, *names: str) -> Iterator[None]:
