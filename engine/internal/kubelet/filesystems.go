@@ -20,11 +20,14 @@ import (
 const answerTime = 2 * time.Second
 
 // sandboxKinds are file systems on which sandboxes and virtual machines start, and which cAdvisor (>= 0.56) has no plugin
-// for: a kubelet whose directory lies on one then ends ("cannot find filesystem info for device").
-var sandboxKinds = []string{"9p", "gofer", "virtiofs", "fuse", "fuseblk"}
+// for: a kubelet whose directory lies on one then ends ("cannot find filesystem info for device"). It has one for tmpfs,
+// which makes a device of each mount, also of the temporary ones by which containerd unpacks layers. Such a mount may be
+// there while the kubelet starts, and is one of the devices of the image store for ever after: each time that it is the
+// one that cAdvisor finds, the kubelet has no statistics, with the same error.
+var sandboxKinds = []string{"9p", "gofer", "virtiofs", "fuse", "fuseblk", "tmpfs"}
 
 func init() {
-	if err := fs.RegisterPlugin("sandbox", &sandboxFileSystems{}); err != nil {
+	if err := fs.RegisterPlugin("sandbox", newSandboxFileSystems()); err != nil {
 		klog.Fatalf("register a file system plugin: %v", err)
 	}
 }
@@ -32,9 +35,15 @@ func init() {
 // sandboxFileSystems is a plugin of cAdvisor's (github.com/google/cadvisor/fs, plugin.go).
 type sandboxFileSystems struct {
 	questions singleflight.Group
+	// places has the first mount of each file system. The mount table is read once, by one goroutine.
+	places map[uint64]string
 }
 
 var _ fs.FsPlugin = (*sandboxFileSystems)(nil)
+
+func newSandboxFileSystems() *sandboxFileSystems {
+	return &sandboxFileSystems{places: map[uint64]string{}}
+}
 
 // Name is the plugin's in log messages.
 func (*sandboxFileSystems) Name() string { return "sandbox" }
@@ -44,22 +53,21 @@ func (*sandboxFileSystems) CanHandle(kind string) bool {
 	return slices.Contains(sandboxKinds, kind) || strings.HasPrefix(kind, "fuse.")
 }
 
-// Priority gives way to a plugin that upstream may have for one of these some day.
-func (*sandboxFileSystems) Priority() int { return -1 }
+// Priority is above that of cAdvisor's own plugin for tmpfs, which is 100.
+func (*sandboxFileSystems) Priority() int { return 101 }
 
 // ProcessMount makes one device of each file system, however often and with whatever source it is mounted: sources are
-// often "none" there. cAdvisor itself adds "/" under its source, so that other mounts of it would make it two devices.
-func (*sandboxFileSystems) ProcessMount(mount *mountinfo.Info) (bool, *mountinfo.Info, error) {
+// often "none" there. Its place is that of the oldest mount from which it can be reached: later ones are binds, and some
+// of them go. cAdvisor itself adds "/" under its source, so that other mounts of it would make it two devices.
+func (plugin *sandboxFileSystems) ProcessMount(mount *mountinfo.Info) (bool, *mountinfo.Info, error) {
 	if mount.Mountpoint == "/" {
 		return true, mount, nil
 	}
-	var root unix.Stat_t
-	if err := unix.Stat("/", &root); err != nil {
-		return false, nil, &os.PathError{Op: "stat", Path: "/", Err: err}
-	}
-	if unix.Mkdev(uint32(mount.Major), uint32(mount.Minor)) == root.Dev {
+	device := unix.Mkdev(uint32(mount.Major), uint32(mount.Minor))
+	if place, known := plugin.places[device]; liesOn("/", device) || known && liesOn(place, device) {
 		return false, mount, nil
 	}
+	plugin.places[device] = mount.Mountpoint
 	named := *mount
 	named.Source = fmt.Sprintf("%s-%d:%d", mount.FSType, mount.Major, mount.Minor)
 	return true, &named, nil
@@ -77,6 +85,12 @@ func (plugin *sandboxFileSystems) GetStats(_ string, partition fs.PartitionInfo)
 	case <-time.After(answerTime):
 		return nil, &os.PathError{Op: "statfs", Path: place, Err: syscall.ETIMEDOUT}
 	}
+}
+
+// liesOn says whether a path leads to a file system: a mount above it may hide it.
+func liesOn(path string, device uint64) bool {
+	var found unix.Stat_t
+	return unix.Stat(path, &found) == nil && found.Dev == device
 }
 
 func size(place string) (*fs.FsStats, error) {

@@ -1,6 +1,8 @@
 package kubelet
 
 import (
+	"fmt"
+	"maps"
 	"testing"
 
 	"github.com/google/cadvisor/fs"
@@ -16,48 +18,50 @@ func TestKindsOfSandboxesAreKnownToCadvisor(t *testing.T) {
 			t.Errorf("%s: the plugin is %v", kind, plugin)
 		}
 	}
-	if plugin := fs.GetPluginForFsType("tmpfs"); plugin != nil && plugin.Name() == "sandbox" {
-		t.Error("we took a kind of cAdvisor's own")
+	if plugin := fs.GetPluginForFsType("tmpfs"); plugin == nil || plugin.Name() != "sandbox" {
+		t.Errorf("tmpfs has the plugin %v: each of its mounts is a device", plugin)
 	}
 }
 
-// One device for each file system: two of them with one source, one of them mounted twice, and one that is "/" too.
+// A device for each file system at its oldest mount that can be reached: two of one source, one that is mounted twice,
+// one whose first mount is hidden below another, and one that is "/" too.
 func TestADeviceForEachFileSystem(t *testing.T) {
-	var root unix.Stat_t
-	if err := unix.Stat("/", &root); err != nil {
-		t.Fatal(err)
-	}
-	here := func(place string) *mountinfo.Info {
-		return &mountinfo.Info{
-			Source: "none", FSType: "9p", Mountpoint: place,
-			Major: int(unix.Major(root.Dev)), Minor: int(unix.Minor(root.Dev)),
-		}
-	}
-	plugin := &sandboxFileSystems{}
-	sources := map[string]string{}
-	for _, mount := range []*mountinfo.Info{
-		here("/"), here("/var/lib/kubelet"),
-		{Source: "none", FSType: "9p", Mountpoint: "/a", Major: 0, Minor: 4001},
-		{Source: "none", FSType: "9p", Mountpoint: "/a/again", Major: 0, Minor: 4001},
-		{Source: "none", FSType: "9p", Mountpoint: "/b", Major: 0, Minor: 4002},
+	plugin := newSandboxFileSystems()
+	places := map[string]string{}
+	for _, each := range []struct{ place, on string }{
+		{"/", "/"}, {"/var/lib/kubelet", "/"}, {"/proc", "/proc"}, {"/proc/self", "/proc"}, {"/proc/1", "/dev"}, {"/dev", "/dev"},
 	} {
-		included, named, err := plugin.ProcessMount(mount)
+		included, named, err := plugin.ProcessMount(mountOf(t, each.place, each.on))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if included {
-			sources[mount.Mountpoint] = named.Source
+			places[named.Source] = named.Mountpoint
 		}
 	}
-	want := map[string]string{"/": "none", "/a": "9p-0:4001", "/a/again": "9p-0:4001", "/b": "9p-0:4002"}
-	if len(sources) != len(want) {
-		t.Errorf("got %v, want %v", sources, want)
+	want := map[string]string{"none": "/", deviceName(t, "/proc"): "/proc", deviceName(t, "/dev"): "/dev"}
+	if !maps.Equal(places, want) {
+		t.Errorf("got %v, want %v", places, want)
 	}
-	for place, source := range want {
-		if sources[place] != source {
-			t.Errorf("%s has source %q, want %q", place, sources[place], source)
-		}
+}
+
+// mountOf is a mount at a place, of the file system that another path lies on.
+func mountOf(t *testing.T, place, on string) *mountinfo.Info {
+	t.Helper()
+	var found unix.Stat_t
+	if err := unix.Stat(on, &found); err != nil {
+		t.Fatal(err)
 	}
+	return &mountinfo.Info{
+		Source: "none", FSType: "9p", Mountpoint: place,
+		Major: int(unix.Major(found.Dev)), Minor: int(unix.Minor(found.Dev)),
+	}
+}
+
+func deviceName(t *testing.T, on string) string {
+	t.Helper()
+	mount := mountOf(t, on, on)
+	return fmt.Sprintf("9p-%d:%d", mount.Major, mount.Minor)
 }
 
 func TestSizeOfAFileSystem(t *testing.T) {
