@@ -367,6 +367,17 @@ def test_siblings_made_by_a_moved_process_are_with_it(groups: Groups) -> None:
             os.waitpid(made[0], 0)
 
 
+def test_the_dead_are_not_listed(groups: Groups, sleeper: subprocess.Popen[bytes]) -> None:
+    """Not even while figures are not old enough to look again: who reads the list may kill by it."""
+    groups.make("/pids/group")
+    groups.write("/pids/group/cgroup.procs", str(sleeper.pid))
+    groups.all.tracker.refresh(0)
+    assert groups.read("/pids/group/cgroup.procs") == f"{sleeper.pid}\n"
+    sleeper.kill()
+    sleeper.wait()
+    assert groups.read("/pids/group/cgroup.procs") == ""
+
+
 def test_an_orphan_keeps_its_group(groups: Groups) -> None:
     groups.make("/pids/group")
     with subprocess.Popen(["sh", "-c", "sleep 60 & echo $!; read x"], stdin=-1, stdout=-1) as shell:

@@ -64,9 +64,12 @@ class Tracker:
         self._reader.close()
 
     def discover(self) -> None:
-        """Look for new processes only, which is quick; done before anything moves, so that children are not missed."""
+        """Look only for who is new and who is gone, which is quick; done before anything moves, so that children are
+        not missed, and before processes are listed, because whoever reads such a list may send signals by it."""
         known = self.membership.processes
-        found = (processes.stat_of(pid) for pid in processes.all_pids() if pid not in known)
+        there = set(processes.all_pids())
+        self._forget([pid for pid in known if pid not in there], self.stats)
+        found = (processes.stat_of(pid) for pid in there if pid not in known)
         self._add(stat for stat in found if stat is not None)
 
     def process(self, pid: int) -> Process | None:
