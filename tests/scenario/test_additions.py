@@ -45,7 +45,7 @@ __all__ = [
 # How the command line of what a component really is begins: that of the tracer before it begins otherwise.
 PROGRAMS = {
     "cgroupfs": "^[^ ]*python.* -m kins.cgroupfs",
-    "kubelet": "^[^ ]*_bin/kins-engine kubelet --config=",
+    "kubelet": "^[^ ]*_bin/kins-engine kubelet ",
     "containerd": "^[^ ]*_bin/containerd --config=",
 }
 
