@@ -102,20 +102,50 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "LONGEST_DELAY", 0.04)
 
 
-# Renewal
+# Components that need another one
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_renewed_process_ends_by_itself_and_is_started_again(tmp_path: Path) -> None:
+def test_who_needs_another_is_killed_with_it_and_started_when_it_serves_again(tmp_path: Path) -> None:
     async def run() -> None:
         async with bench(tmp_path) as on:
-            one = on.start("on_stop(lambda: say('ended'))\nnotify(b'READY=1')\nsleep()")
-            await until(lambda: one.ready)
-            first = one.pid
-            on.supervisor.renew("one")
-            on.supervisor.renew("absent")
-            await until(lambda: one.ready and one.pid != first)
-            assert (one.restarts, on.said()) == (1, ["ended"])
+            go = tmp_path / "go"
+            needed = on.start(f"await_file({str(go)!r}); notify(b'READY=1'); sleep()", name="needed")
+            needing = on.start(
+                "on_stop(lambda: say('asked to end')); notify(b'READY=1'); sleep()", name="needing", binds_to="needed"
+            )
+            assert needing.pid is None
+            go.touch()
+            await until(lambda: needing.ready)
+            assert (needing.restarts, needing.failures) == (0, 0)
+            first, before = needing.pid, needed.pid
+            assert before is not None
+            go.unlink()
+            os.kill(before, signal.SIGKILL)
+            await until(lambda: needed.pid not in (before, None) and needing.pid is None)
+            assert (needing.status().state, needing.last_exit, on.said("needing")) == (
+                "waiting-to-restart",
+                "signal SIGKILL",
+                [],
+            )
+            go.touch()
+            await until(lambda: needing.ready)
+            assert needing.pid != first
+            assert (needing.restarts, needing.failures) == (1, 0)
+
+    asyncio.run(run())
+
+
+@pytest.mark.usefixtures("quick")
+def test_who_needs_another_is_not_started_while_all_end(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench(tmp_path) as on:
+            needed = on.start("notify(b'READY=1'); sleep()", name="needed", stop_rank=1)
+            await until(lambda: needed.ready)
+            needing = on.start("notify(b'READY=1'); sleep()", name="needing", binds_to="needed")
+            await until(lambda: needing.ready)
+        assert (needing.status().state, needed.status().state) == ("stopped", "stopped")
+        assert (needing.restarts, needed.restarts) == (0, 0)
 
     asyncio.run(run())
 

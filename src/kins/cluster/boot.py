@@ -14,7 +14,7 @@ from kins.cluster.node_plan import emulated_control_group_steps, node_steps
 from kins.cluster.preparation import prepare_control_plane, prepare_node
 from kins.cluster.spec import Record
 from kins.components import Layout
-from kins.components.cgroupfs import cgroupfs
+from kins.components.cgroupfs import cgroupfs, needing_control_groups
 from kins.components.containerd import PAUSE_ARCHIVE, containerd
 from kins.components.environment import component_environment
 from kins.components.etcd import etcd
@@ -109,6 +109,8 @@ class Boot:
             journal.execute(emulated_control_group_steps(self._record))
         await self._tell("sandbox", "the sandbox is prepared for a node")
         runtime, agent = containerd(files, settings), kubelet(files, settings, decisions.kubelet.kind)
+        if decisions.control_groups == "emulated":
+            agent = needing_control_groups(agent)
         if decisions.interception:
             write_rules(files, self._record, self._facts)
             runtime, agent = traced(runtime, files), traced(agent, files)
@@ -167,9 +169,6 @@ class Boot:
         name = supervised.component.name
         if supervised.ready:
             self._milestone(name).set()
-        if name == "cgroupfs" and supervised.ready and supervised.restarts:
-            # It holds the root of the mount that died with the old server (github.com/opencontainers/cgroups).
-            self.supervisor.renew("kubelet")
         if supervised.failures >= TOO_MANY_FAILURES and not self._events.finished:
             lines = tail(supervised.component.log, 5)
             event = Event(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 
+import msgspec
+
 from kins.components.environment import component_environment, python_environment
 from kins.components.layout import ENGINE, Layout
 from kins.components.settings import Settings
@@ -41,3 +43,10 @@ def cgroupfs(layout: Layout, settings: Settings) -> Component:
         readiness="notify",
         stop_rank=3,
     )
+
+
+def needing_control_groups(kubelet: Component) -> Component:
+    """The kubelet beside this server. Without one it takes each pod's group for removed, and kills the pod
+    (`podContainerManager.Exists` in pkg/kubelet/cm); and it keeps the root of the mount that it has found first
+    (github.com/opencontainers/cgroups), which is dead with the server."""
+    return msgspec.structs.replace(kubelet, binds_to="cgroupfs")

@@ -12,9 +12,10 @@ class Component(msgspec.Struct, frozen=True, kw_only=True):
     """One long-running process.
 
     `launcher` is put before `argv` to start it, and becomes it. `environment` is the whole environment of the process,
-    not an addition to ours. `readiness` says how it tells that
-    it serves: `notify` by sd_notify(3), `started` by being there. `stop_rank` orders the stop: lower ranks are stopped
-    first.
+    not an addition to ours. `readiness` says how it tells that it serves: `notify` by sd_notify(3), `started` by being
+    there. `stop_rank` orders the stop: lower ranks are stopped first. `binds_to` names a component that it must not
+    outlive: it is killed as soon as that one dies, and started when that one serves again (BindsTo= and After= in
+    systemd.unit(5)).
     """
 
     name: str
@@ -24,6 +25,7 @@ class Component(msgspec.Struct, frozen=True, kw_only=True):
     launcher: tuple[str, ...] = ()
     readiness: Literal["notify", "started"] = "started"
     stop_rank: int = 0
+    binds_to: str | None = None
 
 
 class ComponentStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -36,6 +36,7 @@ class SupervisedProcess:
         self._started_at = 0.0
         self._failures = 0
         self._stopping = False
+        self._held = False
         self._restart: asyncio.TimerHandle | None = None
         self._on_change = on_change
         self._notify_path = runtime / f"notify-{component.name}.sock"
@@ -82,7 +83,9 @@ class SupervisedProcess:
         self.pid = None
         self.ready = False
         self.gone.set()
-        if self._stopping:
+        if self._held:
+            self.restarts += 1
+        if self._stopping or self._held:
             self._on_change(self)
         else:
             self._schedule_restart()
@@ -94,6 +97,11 @@ class SupervisedProcess:
         self._restart = asyncio.get_running_loop().call_later(delay, self.start)
         self._on_change(self)
 
+    def _cancel_restart(self) -> None:
+        if self._restart is not None:
+            self._restart.cancel()
+            self._restart = None
+
     @property
     def failures(self) -> int:
         """Deaths in a row without a healthy life between them."""
@@ -102,9 +110,7 @@ class SupervisedProcess:
     async def stop(self, grace: float) -> None:
         """SIGTERM, then SIGKILL after `grace` seconds; returns when the process is reaped."""
         self._stopping = True
-        if self._restart is not None:
-            self._restart.cancel()
-            self._restart = None
+        self._cancel_restart()
         if self.pid is not None:
             _signal(self.pid, signal.SIGTERM)
             try:
@@ -118,10 +124,20 @@ class SupervisedProcess:
             self._notify_path.unlink(missing_ok=True)
             self._notify = None
 
-    def terminate(self) -> None:
-        """SIGTERM, where it runs."""
+    def hold(self) -> None:
+        """SIGKILL, where it runs, and no start before `release`. It is no failure of its own."""
+        self._held = True
+        self._cancel_restart()
         if self.pid is not None:
-            _signal(self.pid, signal.SIGTERM)
+            _signal(self.pid, signal.SIGKILL)
+
+    def release(self) -> None:
+        """End `hold`: it is started now, or by the notice of its death if that is still to come."""
+        if not self._held:
+            return
+        self._held = False
+        if self.pid is None and not self._stopping:
+            self.start()
 
     def suspend(self) -> None:
         """SIGSTOP, where it runs."""

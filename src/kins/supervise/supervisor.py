@@ -31,10 +31,13 @@ class Supervisor:
 
     def start(self, component: Component) -> None:
         """Start a component and keep it running from now on."""
-        supervised = SupervisedProcess(component, self._runtime, self._on_change)
+        supervised = SupervisedProcess(component, self._runtime, self._changed)
         self._processes[component.name] = supervised
         self._rotation.watch(component.log)
-        supervised.start()
+        if component.binds_to is not None and not self._serves(component.binds_to):
+            supervised.hold()
+        else:
+            supervised.start()
 
     async def run_job(self, argv: list[str], environment: dict[str, str], log: Path) -> int:
         """Run a command to its end; returns its exit code (negative: the signal that ended it)."""
@@ -63,11 +66,6 @@ class Supervisor:
         """The component's process, or None when it was never started."""
         return self._processes.get(name)
 
-    def renew(self, name: str) -> None:
-        """End a component, so that it is started again; one that does not run will be in any case."""
-        if name in self._processes:
-            self._processes[name].terminate()
-
     @contextlib.contextmanager
     def suspended(self, *names: str) -> Iterator[None]:
         """Stop (SIGSTOP) components for as long as the block takes; those that are not there are left out.
@@ -90,6 +88,19 @@ class Supervisor:
         ranked = sorted(self._processes.values(), key=lambda supervised: supervised.component.stop_rank)
         for _, group in groupby(ranked, key=lambda supervised: supervised.component.stop_rank):
             await asyncio.gather(*(supervised.stop(STOP_GRACE) for supervised in group))
+
+    def _serves(self, name: str) -> bool:
+        return name in self._processes and self._processes[name].ready
+
+    def _changed(self, supervised: SupervisedProcess) -> None:
+        for each in self._processes.values():
+            if each.component.binds_to != supervised.component.name:
+                continue
+            if supervised.ready:
+                each.release()
+            else:
+                each.hold()
+        self._on_change(supervised)
 
     def _reap(self) -> None:
         """Collect every dead child, container shims and other orphans of the pid namespace included."""
