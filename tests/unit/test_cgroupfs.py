@@ -393,6 +393,55 @@ def test_an_orphan_keeps_its_group(groups: Groups) -> None:
     os.kill(orphan, signal.SIGKILL)
 
 
+# The leader of a session: an orphan before and one after a child that is moved and then leaves the session.
+SESSION = """\
+import os, sys, time
+def orphan():
+    if os.fork() == 0:
+        if os.fork() == 0:
+            print(os.getpid(), flush=True)
+            time.sleep(60)
+        os._exit(0)
+    os.wait()
+orphan()
+if os.fork() == 0:
+    print(os.getpid(), flush=True)
+    sys.stdin.readline()
+    os.setsid()
+    print("left", flush=True)
+    time.sleep(60)
+sys.stdin.readline()
+orphan()
+sys.stdin.readline()
+"""
+
+
+def test_orphans_of_a_session_are_not_put_where_one_went_that_left_it(tmp_path: Path) -> None:
+    """A server that starts anew meets containers' shims, which are orphans, after the containers that it remembers."""
+    before = Groups(tmp_path / "state")
+    before.make("/pids/container")
+    moved = []
+    with subprocess.Popen(
+        [sys.executable, "-c", SESSION], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    ) as leader:
+        assert leader.stdin is not None
+        assert leader.stdout is not None
+        try:
+            moved += [int(leader.stdout.readline()), int(leader.stdout.readline())]
+            before.write("/pids/container/cgroup.procs", str(moved[1]))
+            leader.stdin.write(b"go on\n")
+            leader.stdin.flush()
+            assert leader.stdout.readline() == b"left\n"
+            leader.stdin.write(b"go on\n")
+            leader.stdin.flush()
+            moved.append(int(leader.stdout.readline()))
+            again = Groups(tmp_path / "state")
+            assert again.read("/pids/container/cgroup.procs") == f"{moved[1]}\n"
+        finally:
+            for pid in (leader.pid, *moved):
+                os.kill(pid, signal.SIGKILL)
+
+
 def test_cpu_of_ended_processes_stays(groups: Groups) -> None:
     """Also of those that live shorter than a sample, and those whose parent is in another group."""
     groups.make("/cpuacct/outer")

@@ -51,6 +51,10 @@ class Tracker:
         known = self.membership.processes
         replaced = [pid for pid, stat in now.items() if pid in known and known[pid].started != stat.started]
         self._forget(replaced, now)
+        for pid in known.keys() & now.keys():
+            known[pid].session = now[
+                pid
+            ].session  # a container's first process leaves its parent's when it is moved already
         self._add(stat for pid, stat in now.items() if pid not in known)
         self._forget([pid for pid in known if pid not in now], now)
         for pid, stat in now.items():
@@ -127,10 +131,14 @@ class Tracker:
             if moved is not None:
                 return dict(moved)
         if stat.session != stat.pid and (parent is None or parent.session != stat.session):
-            # Its parent has ended, and it was given to another one.
-            for process in self.membership.processes.values():
-                if process.session == stat.session:
-                    return dict(process.groups)
+            # Its parent has ended, and it was given to another one. The oldest of its session is most often the leader.
+            older = [
+                process
+                for process in self.membership.processes.values()
+                if process.session == stat.session and process.started <= stat.started
+            ]
+            if older:
+                return dict(min(older, key=lambda process: process.started).groups)
         return dict(parent.groups) if parent is not None else {}
 
     def _forget(self, pids: list[int], now: dict[int, ProcessStat]) -> None:
