@@ -10,8 +10,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -31,6 +33,15 @@ import (
 	filesystem "k8s.io/kubernetes/pkg/util/filesystem"
 )
 
+// awaitFlag takes the path of the container runtime's socket.
+const awaitFlag = "--await"
+
+// How long the runtime may take, and how often it is tried: a socket has no event for "somebody listens".
+const (
+	runtimePatience = time.Minute
+	runtimeTurn     = 10 * time.Millisecond
+)
+
 // disableFlag takes a strength as its value; without one, statisticsOnly.
 const disableFlag = "--disable-cadvisor"
 
@@ -41,38 +52,70 @@ const (
 )
 
 // NewCommand is upstream's command, or, with --disable-cadvisor among its arguments, one that differs from it in the
-// source of statistics (--disable-cadvisor=statistics) or in the container manager too (--disable-cadvisor=all).
+// source of statistics (--disable-cadvisor=statistics) or in the container manager too (--disable-cadvisor=all). With
+// --await=SOCKET it starts when somebody listens there, so that kubelet and runtime can be started together.
 func NewCommand(ctx context.Context) *cobra.Command {
 	command := app.NewKubeletCommand(ctx)
 	upstream := command.RunE
 	command.RunE = func(command *cobra.Command, arguments []string) error {
-		strength, rest := disabled(arguments)
-		switch strength {
-		case "":
-			return upstream(command, arguments)
-		case statisticsOnly, all:
-			return run(ctx, rest, strength)
+		ours, rest := take(arguments)
+		if ours.runtime != "" {
+			awaitListener(ctx, ours.runtime, runtimePatience)
 		}
-		return fmt.Errorf("%s=%s: it is %s or %s", disableFlag, strength, statisticsOnly, all)
+		switch ours.strength {
+		case "":
+			return upstream(command, rest)
+		case statisticsOnly, all:
+			return run(ctx, rest, ours.strength)
+		}
+		return fmt.Errorf("%s=%s: it is %s or %s", disableFlag, ours.strength, statisticsOnly, all)
 	}
 	return command
 }
 
-// disabled takes our own flag out of the arguments; its value is empty where it is not among them.
-func disabled(arguments []string) (string, []string) {
-	strength, rest := "", []string{}
+// ownFlags are those that upstream does not know; what was not given is empty.
+type ownFlags struct {
+	strength string
+	runtime  string
+}
+
+// take separates our own flags from upstream's arguments.
+func take(arguments []string) (ownFlags, []string) {
+	ours, rest := ownFlags{}, []string{}
 	for _, each := range arguments {
 		name, value, hasValue := strings.Cut(each, "=")
 		switch {
+		case name == awaitFlag:
+			ours.runtime = value
 		case name != disableFlag:
 			rest = append(rest, each)
 		case hasValue:
-			strength = value
+			ours.strength = value
 		default:
-			strength = statisticsOnly
+			ours.strength = statisticsOnly
 		}
 	}
-	return strength, rest
+	return ours, rest
+}
+
+// awaitListener returns when somebody listens on a unix socket. Upstream tries the runtime once at its start and ends if
+// nobody is there (pkg/remote_runtime.go in k8s.io/cri-client); so does it after `patience`, with its own message.
+func awaitListener(ctx context.Context, path string, patience time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	turn := time.NewTicker(runtimeTurn)
+	defer turn.Stop()
+	for {
+		if connection, err := (&net.Dialer{}).DialContext(ctx, "unix", path); err == nil {
+			_ = connection.Close()
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-turn.C:
+		}
+	}
 }
 
 // run does what upstream's RunE does (cmd/kubelet/app/server.go), which has no place to inject a dependency.

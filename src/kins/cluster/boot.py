@@ -115,9 +115,6 @@ class Boot:
             write_rules(files, self._record, self._facts)
             runtime, agent = traced(runtime, files), traced(agent, files)
         self.supervisor.start(runtime)
-        if decisions.interception:
-            # Traced, containerd takes longer to its socket than the kubelet waits for it.
-            await self._milestone("containerd").wait()
         self.supervisor.start(agent)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._images())

@@ -110,6 +110,7 @@ def kubelet(layout: Layout, settings: Settings, kind: Kind) -> Component:
             str(ENGINE),
             "kubelet",
             *FLAGS[kind],
+            f"--await={layout.containerd_socket}",
             # cAdvisor learns from containerd which group is whose: else /metrics/cadvisor names no pod.
             *((f"--containerd={layout.containerd_socket}",) if kind == "stock" else ()),
             f"--config={configuration_file(layout)}",
