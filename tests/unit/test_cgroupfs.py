@@ -395,20 +395,22 @@ def test_an_orphan_keeps_its_group(groups: Groups) -> None:
 
 # The leader of a session: an orphan before and one after a child that is moved and then leaves the session.
 SESSION = """\
-import os, sys, time
+import os, signal, sys, time
+def leave(*_):
+    os.setsid()
+    print("left", flush=True)
 def orphan():
     if os.fork() == 0:
-        if os.fork() == 0:
-            print(os.getpid(), flush=True)
+        child = os.fork()
+        if child == 0:
             time.sleep(60)
+        print(child, flush=True)
         os._exit(0)
     os.wait()
 orphan()
+signal.signal(signal.SIGUSR1, leave)
 if os.fork() == 0:
     print(os.getpid(), flush=True)
-    sys.stdin.readline()
-    os.setsid()
-    print("left", flush=True)
     time.sleep(60)
 sys.stdin.readline()
 orphan()
@@ -429,8 +431,7 @@ def test_orphans_of_a_session_are_not_put_where_one_went_that_left_it(tmp_path: 
         try:
             moved += [int(leader.stdout.readline()), int(leader.stdout.readline())]
             before.write("/pids/container/cgroup.procs", str(moved[1]))
-            leader.stdin.write(b"go on\n")
-            leader.stdin.flush()
+            os.kill(moved[1], signal.SIGUSR1)
             assert leader.stdout.readline() == b"left\n"
             leader.stdin.write(b"go on\n")
             leader.stdin.flush()
