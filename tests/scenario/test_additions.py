@@ -89,6 +89,8 @@ def test_neither_is_mounted(cluster: Cluster, environment: Environment) -> None:
     found = status(environment)
     assert found["healthy"], found
     assert (found["kubelet"]["kind"], found["kubelet"]["view"]) == ("stock", False)
+    # The program's and not only that of the tracer around it.
+    assert component(environment, "kubelet")["memory_bytes"] > 50 * MEGABYTE
     table = environment.output("cat", f"/proc/{component(environment, 'etcd')['pid']}/mountinfo").splitlines()
     below = [line for line in table if line.split()[4].startswith(("/sys/fs/cgroup", "/proc/sys", "/dev/kmsg"))]
     assert len(below) == 1, below
