@@ -21,9 +21,8 @@ from tests.harness.cache import made_once
 
 SUITE = "bookworm"
 
-# What a small hosted sandbox offers, and what kins may therefore count on: Python, mount(8), ps, curl. libfuse is there
-# for the optional control groups in FUSE.
-SANDBOX_PACKAGES = ("ca-certificates", "curl", "libfuse3-3", "mount", "procps", "python3", "python3-venv")
+# What a small hosted sandbox offers, and what kins may therefore count on: Python, mount(8), ps, curl.
+SANDBOX_PACKAGES = ("ca-certificates", "curl", "mount", "procps", "python3", "python3-venv")
 
 # Debian's Docker engine, for the experiment that runs it inside; its recommended packages are about other things.
 DOCKER_PACKAGES = ("docker.io",)

@@ -89,12 +89,16 @@ def test_neither_is_mounted(cluster: Cluster, environment: Environment) -> None:
     found = status(environment)
     assert found["healthy"], found
     assert (found["kubelet"]["kind"], found["kubelet"]["view"]) == ("stock", False)
+    # The program's and not only that of the tracer around it.
+    assert component(environment, "kubelet")["memory_bytes"] > 50 * MEGABYTE
     table = environment.output("cat", f"/proc/{component(environment, 'etcd')['pid']}/mountinfo").splitlines()
     below = [line for line in table if line.split()[4].startswith(("/sys/fs/cgroup", "/proc/sys", "/dev/kmsg"))]
     assert len(below) == 1, below
     assert " - fuse" in below[0]
-    log = "/root/.local/share/kins/clusters/default/logs/kubelet.log"
-    assert "unable to find data in memory cache" not in environment.output("cat", log)
+    log = environment.output("cat", "/root/.local/share/kins/clusters/default/logs/kubelet.log")
+    # Of a pod's groups that were made a moment ago cAdvisor has no figures yet, anywhere: a partial failure.
+    failures = [line for line in log.splitlines() if "unable to find data in memory cache" in line]
+    assert [line for line in failures if "Partial failure" not in line] == []
 
 
 def test_memory_limits_are_kept(cluster: Cluster) -> None:

@@ -189,7 +189,7 @@ runc exec one sh -c 'sleep 5 > /dev/null 2>&1 & cat {procs} | wc -l'
 runc pause one && cut -d' ' -f3 /proc/$pid/stat && runc resume one
 runc update --memory 134217728 --memory-swap 134217728 one && cat {limit}
 runc kill one KILL
-while [ -e /proc/$pid/cmdline ] && grep -q . /proc/$pid/cmdline; do sleep 0.1; done
+until runc state one | grep -q '"status": "stopped"'; do sleep 0.1; done
 runc delete one
 find {mount} -name one
 """

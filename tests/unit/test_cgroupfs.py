@@ -26,7 +26,7 @@ from kins.cgroupfs.files.declaration import ControlFile
 from kins.cgroupfs.limits import OwnLimits, TreeLimits
 from kins.cgroupfs.machine import format_list, parse_list
 from kins.cgroupfs.model import Group
-from kins.cgroupfs.nodes import GroupDirectory, GroupFile, Paths
+from kins.cgroupfs.nodes import Directory, GroupDirectory, GroupFile, Node, Nodes
 from kins.cgroupfs.processes import parse_stat
 from kins.cgroupfs.views import MOUNT_LINE, as_if_mounted, as_the_kernels, mount_table, process_groups
 from kins.errors import KinsError
@@ -55,24 +55,31 @@ class Groups:
     def __init__(self, state: Path | None = None, version: int = 1) -> None:
         self.all = ControlGroups(version, state)
         self.all.load()
-        self.paths = Paths(self.all, FILES[version])
+        self.nodes = Nodes(self.all, FILES[version])
         MADE.append(self)
 
     def make(self, path: str) -> Group:
         """mkdir."""
-        hierarchy, place = self.paths.place(path)
+        directory, _, name = path.rpartition("/")
+        hierarchy, place = self.nodes.place(self.nodes.find(directory), name)
         return self.all.make(hierarchy, place, 0o755, 0, 0)
+
+    def group(self, path: str) -> Group:
+        """The group that a directory is."""
+        node = self.nodes.find(path)
+        assert isinstance(node, GroupDirectory)
+        return node.group
 
     def read(self, path: str) -> str:
         """cat."""
-        node = self.paths.find(path)
+        node = self.nodes.find(path)
         assert isinstance(node, GroupFile)
         assert node.file.read is not None
         return node.file.read(self.all, node.group)
 
     def write(self, path: str, text: str) -> None:
         """echo."""
-        node = self.paths.find(path)
+        node = self.nodes.find(path)
         assert isinstance(node, GroupFile)
         assert node.file.write is not None
         self.all.tracker.discover()
@@ -80,7 +87,7 @@ class Groups:
 
     def listed(self, path: str) -> list[str]:
         """ls."""
-        node = self.paths.find(path)
+        node = self.nodes.find(path)
         assert isinstance(node, GroupDirectory)
         return node.names()
 
@@ -295,9 +302,33 @@ def test_groups_are_made_and_removed(groups: Groups, sleeper: subprocess.Popen[b
 
 
 def test_an_open_file_of_a_removed_group_answers_as_the_kernels(groups: Groups) -> None:
-    with pytest.raises(OSError, match="No such device") as caught:
-        groups.paths.find(None)
-    assert caught.value.errno == errno.ENODEV
+    group = groups.make("/memory/a")
+    number = groups.nodes.find("/memory/a/tasks").number
+    assert groups.nodes.numbered(number) == groups.nodes.find("/memory/a/tasks")
+    groups.all.remove(group)
+    # Nor is it taken for that of a new group of the same name.
+    groups.make("/memory/a")
+    with refused(errno.ENODEV):
+        groups.nodes.numbered(number)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_every_node_is_found_again_by_its_number(version: int) -> None:
+    groups = Groups(version=version)
+    groups.make("/memory/a" if version == 1 else "/a")
+    found: dict[int, Node] = {}
+
+    def walk(node: Node) -> None:
+        assert found.setdefault(node.number, node) is node, "two of one number"
+        assert groups.nodes.numbered(node.number).number == node.number
+        if isinstance(node, Directory):
+            for name in node.names():
+                walk(groups.nodes.child(node, name))
+
+    walk(groups.nodes.root)
+    for path in ("/.kins", "/.kins/processes/1"):
+        walk(groups.nodes.find(path))
+    assert len(found) > (150 if version == 1 else 30)
 
 
 def test_a_child_is_where_its_parent_was_when_it_was_made(groups: Groups) -> None:
@@ -464,7 +495,7 @@ def test_cpu_of_ended_processes_stays(groups: Groups) -> None:
     assert inner <= outer <= inner + 300_000_000
     by_processor = sum(map(int, groups.read("/cpuacct/outer/cpuacct.usage_percpu").split()))
     assert outer <= by_processor <= int(groups.read("/cpuacct/outer/cpuacct.usage"))
-    groups.all.remove(groups.paths.group("/cpuacct/outer/inner"))
+    groups.all.remove(groups.group("/cpuacct/outer/inner"))
     assert int(groups.read("/cpuacct/outer/cpuacct.usage")) >= outer
 
 
@@ -662,7 +693,7 @@ def test_the_largest_process_is_killed(tmp_path: Path, version: int) -> None:
             assert all(enforcement.check(limited) < 1 for limited in source.limited())
             groups.write(f"{prefix}/pod/container/cgroup.procs", str(process.pid))
         if version == 1:
-            groups.all.listen(groups.paths.group("/memory/pod/container"), os.dup(event))
+            groups.all.listen(groups.group("/memory/pod/container"), os.dup(event))
         (limited,) = source.limited()
         assert enforcement.check(limited) > 1
         assert large.wait(timeout=10) == -signal.SIGKILL
@@ -735,10 +766,10 @@ def test_state_is_kept(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None
     groups.make("/memory/a")
     groups.make("/memory/a/b")
     groups.make("/memory/gone")
-    groups.all.remove(groups.paths.group("/memory/gone"))
+    groups.all.remove(groups.group("/memory/gone"))
     groups.write("/memory/a/memory.limit_in_bytes", "1M")
     groups.write("/memory/a/b/cgroup.procs", str(sleeper.pid))
-    groups.paths.group("/memory/a").usage.charge(1, 5, 7)
+    groups.group("/memory/a").usage.charge(1, 5, 7)
     for kept in ("killed", "stopped"):
         if kept == "stopped":
             groups.all.close()

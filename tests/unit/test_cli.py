@@ -319,6 +319,20 @@ def test_errors_in_json(command: Command, arguments: list[str], name: str | None
     }
 
 
+def test_down_clears_what_a_killed_up_left_before_it_made_a_directory(command: Command) -> None:
+    home = Path(command.environment["KINS_HOME"])
+    store_lock = home / "clusters" / "dev.lock"
+    store_lock.parent.mkdir(parents=True)
+    store_lock.touch()
+    with subprocess.Popen(["/bin/true"]) as dead:
+        dead.wait()
+    (home / f"probe-{dead.pid}" / "mounts").mkdir(parents=True)
+    (home / "made-directories.json").write_text(json.dumps([str(home)]))
+    done = command("down", "dev")
+    assert (done.returncode, done.stderr) == (0, "there is no cluster 'dev'; nothing to do\n")
+    assert not home.exists()
+
+
 def test_results_in_json(command: Command) -> None:
     assert command.json("list") == (0, {"version": 1, "command": "list", "ok": True, "result": []})
     assert command("list").stdout == "no clusters\n"

@@ -471,9 +471,10 @@ def test_a_probe_that_fails_is_an_answer(
 
 def test_remains_of_killed_probes_are_removed_and_those_of_living_ones_kept(tmp_path: Path) -> None:
     with subprocess.Popen(["/bin/true"]) as dead:
-        dead.wait()
-    for pid in (dead.pid, os.getpid()):
-        (tmp_path / f"probe-{pid}" / "namespaces").mkdir(parents=True)
-    (tmp_path / "clusters").mkdir()
-    probing.clear_remains(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["clusters", f"probe-{os.getpid()}"]
+        os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
+        for name in (dead.pid, os.getpid(), "of-somebody-else"):
+            (tmp_path / f"probe-{name}" / "namespaces").mkdir(parents=True)
+        (tmp_path / "clusters").mkdir()
+        probing.clear_remains(tmp_path)  # before its parent has read that it is dead
+        left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["clusters", f"probe-{os.getpid()}", "probe-of-somebody-else"]

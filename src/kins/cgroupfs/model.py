@@ -9,6 +9,10 @@ import errno
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
+
+# Each group has a number of its own, which no other ever has.
+NUMBERS = count(1)
 
 
 def refusal(number: int, message: str = "") -> OSError:
@@ -54,6 +58,7 @@ class Group:
     """
 
     def __init__(self, name: str, parent: Group | None, hierarchy: Hierarchy) -> None:
+        self.number = next(NUMBERS)
         self.name = name
         self.parent = parent
         self.hierarchy = hierarchy
@@ -76,6 +81,11 @@ class Group:
     def is_root(self) -> bool:
         """Whether it is the hierarchy's root."""
         return self.parent is None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it was not removed."""
+        return self.parent is None or self.parent.children.get(self.name) is self
 
     def subtree(self) -> Iterator[Group]:
         """The group and all below it."""

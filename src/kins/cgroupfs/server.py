@@ -5,93 +5,113 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import signal
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING
 
+from kins.cgroupfs import protocol
 from kins.cgroupfs.control_groups import ControlGroups
 from kins.cgroupfs.enforcement import Enforcement
+from kins.cgroupfs.files import of_version
+from kins.cgroupfs.filesystem import ControlGroupFileSystem
 from kins.errors import KinsError
 from kins.sys import mounts
 
-if TYPE_CHECKING:
-    from kins.cgroupfs.filesystem import ControlGroupFileSystem
-
 log = logging.getLogger(__name__)
 
-# What fuse_main() returns when a signal has ended it, or the mount was removed (libfuse, lib/helper.c).
-STOPPED = (7, 8)
-# Owners and modes change through this mount only, so the kernel knows of it. Names too, but gVisor does not forget
-# those below a directory that is removed: "stale file handle" in the next one of the same name. A second is enough for
-# who asks for many files in a row.
-CACHED_SECONDS = {"entry_timeout": 1, "attr_timeout": 1_000_000, "negative_timeout": 0}
+DEVICE = "/dev/fuse"
+# Seen in mount tables as the source.
+SOURCE = "kins-cgroupfs"
+# A request may need the answer to another one: gVisor's mountinfo asks for our root's attributes.
+THREADS = 10
 
 
 def serve(groups: ControlGroups, mount: Path, enforcement: Enforcement | None = None) -> None:
     """Mount on a directory and answer until SIGTERM or SIGINT, or until it is unmounted. Raises KinsError."""
-    # Loads libfuse, whose absence must be a sentence and not a traceback.
-    mfusepy = load_library()
-    from kins.cgroupfs.files import of_version
-    from kins.cgroupfs.filesystem import ControlGroupFileSystem
-
+    check_device()
     unmount_dead(mount)
     groups.load()
-    watchers = [threading.Thread(target=groups.watch, name="watch", daemon=True)]
-    if enforcement is not None:
-        watchers.append(threading.Thread(target=enforcement.watch, args=(groups.stopping,), name="limits", daemon=True))
-    system = ControlGroupFileSystem(groups, of_version(groups.version), lambda system: mounted(system, mount, watchers))
+    over = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: over.set())
+    system = ControlGroupFileSystem(
+        groups, of_version(groups.version), lambda: log.debug("the kernel has begun to ask")
+    )
     try:
-        mfusepy.FUSE(
-            system,
-            str(mount),
-            foreground=True,
-            # A request may need the answer to another one: gVisor's mountinfo asks for our root's attributes.
-            nothreads=False,
-            fsname="kins-cgroupfs",
-            allow_other=True,
-            default_permissions=True,
-            # Contents have no size: without it the kernel reads none of them.
-            direct_io=True,
-            **CACHED_SECONDS,
-        )
-    except RuntimeError as error:
-        if system.paths.device and error.args[0] in STOPPED:
-            return
+        device = mounted(mount)
+    except OSError as error:
         raise KinsError(
-            f"cannot mount control groups on {mount}: libfuse failed with {error}",
+            f"cannot mount control groups on {mount}: {error.strerror}",
             code="control-groups-not-mounted",
-            hint="ls -l /dev/fuse",
+            hint=f"ls -ld {mount}",
         ) from error
+    for _ in range(THREADS):
+        start("answers", lambda: answer_all(device, system, over))
+    try:
+        system.nodes.device = device_of(mount)
+        start("watch", groups.watch)
+        if enforcement is not None:
+            start("limits", lambda: enforcement.watch(groups.stopping))
+        notify("READY=1")
+        over.wait()
     finally:
+        try:
+            mounts.unmount(str(mount), lazy=True)
+        except OSError as error:  # somebody else has done it
+            log.debug("unmount: %s", error)
         groups.close()
 
 
-def load_library() -> ModuleType:
-    """mfusepy with libfuse 2 or 3. Raises KinsError where one of them is missing."""
+def check_device() -> None:
+    """Raises KinsError where the kernel has no FUSE for us."""
     try:
-        import mfusepy
-    except ImportError as error:
+        os.close(os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
         raise KinsError(
-            "control groups in FUSE need the Python package mfusepy",
-            code="fuse-missing",
-            hint="pip install 'kins[cgroupfs]'",
+            f"control groups in FUSE need {DEVICE}: {error.strerror}", code="fuse-missing", hint=f"ls -l {DEVICE}"
         ) from error
-    except (OSError, AttributeError) as error:
-        raise KinsError(
-            f"control groups in FUSE need libfuse: {error}", code="fuse-missing", hint="apt-get install libfuse3-3"
-        ) from error
-    loaded: ModuleType = mfusepy
-    return loaded
 
 
-def mounted(system: ControlGroupFileSystem, mount: Path, watchers: list[threading.Thread]) -> None:
-    """The mount is there: find its device number, and tell who waits for it (sd_notify(3))."""
-    system.paths.device = device_of(mount)
-    for watcher in watchers:
-        watcher.start()
-    notify("READY=1")
+def start(name: str, work: Callable[[], None]) -> None:
+    """A thread that ends with the process."""
+    threading.Thread(target=work, name=name, daemon=True).start()
+
+
+def mounted(mount: Path) -> int:
+    """Mount, and return the descriptor on which the kernel asks (fuse(4)). Raises OSError."""
+    device = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
+    options = f"fd={device},rootmode=40000,user_id={os.getuid()},group_id={os.getgid()},allow_other,default_permissions"
+    try:
+        mounts.mount(SOURCE, str(mount), "fuse", mounts.MS_NOSUID | mounts.MS_NODEV, options)
+    except OSError:
+        os.close(device)
+        raise
+    return device
+
+
+def answer_all(device: int, system: ControlGroupFileSystem, over: threading.Event) -> None:
+    """Answer one request after the other until the file system is unmounted."""
+    while True:
+        try:
+            message = os.read(device, protocol.BUFFER)
+        except OSError as error:
+            # ENOENT: who asked does not want to know any more. ENODEV: it is unmounted.
+            if error.errno in (errno.ENOENT, errno.EAGAIN):
+                continue
+            if error.errno != errno.ENODEV:
+                log.warning("read %s: %s", DEVICE, error)
+            over.set()
+            return
+        reply = system.answer(protocol.parse(message))
+        if reply is None:
+            continue
+        try:
+            os.write(device, reply)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENODEV):
+                log.warning("write %s: %s", DEVICE, error)
 
 
 def device_of(mount: Path) -> str:

@@ -17,7 +17,7 @@ from typing import IO
 import msgspec
 
 from kins import kubeconfig
-from kins.cgroupfs.server import load_library as load_fuse
+from kins.cgroupfs.server import check_device as check_fuse
 from kins.cluster import deletion, store
 from kins.cluster.daemon import Request, hold_node_lock
 from kins.cluster.decisions import decide
@@ -292,7 +292,7 @@ def _check_additions(decisions: Decisions) -> None:
     if decisions.interception:
         check_interception()
     if decisions.control_groups == "emulated":
-        load_fuse()
+        check_fuse()
 
 
 def _check_proxy() -> None:

@@ -15,6 +15,7 @@ from kins.cluster import store
 from kins.components import Layout
 from kins.errors import KinsError
 from kins.plan import Journal
+from kins.sandbox.probing import clear_remains
 from kins.supervise import control
 
 # An orderly stop takes a component's grace three times over at the most; then the supervisor itself is killed.
@@ -30,10 +31,14 @@ class Deleted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def delete(name: str) -> Deleted:
-    """Remove a cluster completely, whatever state it is in. Raises KinsError."""
-    files = store.existing(name)
+    """Remove a cluster completely, whatever state it is in. Raises KinsError, `no-such-cluster` where there is none."""
+    files = store.layout(name)
+    if not store.home().exists():
+        store.existing(name)
     with store.exclusive(name):
-        changed = remove(files)
+        # Also what is left of an `up` that was killed before it made the cluster's directory.
+        clear_remains(store.home())
+        changed = remove(store.existing(name))
     return Deleted(name=name, kubeconfigs=tuple(str(path) for path in changed))
 
 

@@ -11,7 +11,7 @@ from kins.cluster import store
 from kins.cluster.api import ApiClient
 from kins.experiments.context import Context, Timed
 from kins.experiments.model import Excerpt, Experiment, Findings, Measurement
-from kins.experiments.needs import FUSE, GVISOR, INTERCEPTION, ROOT, module
+from kins.experiments.needs import FUSE, GVISOR, INTERCEPTION, ROOT
 from kins.experiments.plots import keep_plots
 from kins.soak.document import facts
 from kins.soak.report import SoakReport, kept_up, slope_text
@@ -153,5 +153,5 @@ EXPERIMENT = Experiment(
     "watches it, and the kubelet is asked for its statistics.",
     reported="Written and never validated. It was expected to hold for more than 60 minutes.",
     run=run,
-    needs=(ROOT, GVISOR, INTERCEPTION, module("mfusepy", "cgroupfs"), FUSE),
+    needs=(ROOT, GVISOR, INTERCEPTION, FUSE),
 )

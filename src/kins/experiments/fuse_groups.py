@@ -16,7 +16,7 @@ from kins.experiments.blockers import last_words, overcome
 from kins.experiments.context import Context
 from kins.experiments.cures import CONTROL_GROUPS, KNOWN, replaced
 from kins.experiments.model import Experiment, Findings, Measurement
-from kins.experiments.needs import FUSE, GVISOR, INTERCEPTION, ROOT, module
+from kins.experiments.needs import FUSE, GVISOR, INTERCEPTION, ROOT
 from kins.experiments.stock_worker import blockers, reasons
 from kins.experiments.traced_worker import STATISTICS
 from kins.experiments.watching import measured, watch
@@ -135,5 +135,5 @@ EXPERIMENT = Experiment(
     "ends a request to a FUSE server. Pods come and go; then every file of the root groups is read.",
     reported="Written and never validated: files with fixed content that were expected to satisfy cAdvisor.",
     run=run,
-    needs=(ROOT, GVISOR, INTERCEPTION, module("mfusepy", "cgroupfs"), FUSE),
+    needs=(ROOT, GVISOR, INTERCEPTION, FUSE),
 )

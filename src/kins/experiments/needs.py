@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from importlib.util import find_spec
 from pathlib import Path
 
 from kins.experiments.model import Need
@@ -41,15 +40,6 @@ def program(name: str, package: str) -> Need:
     def lacking() -> str | None:
         found = shutil.which(name) is not None
         return None if found else f"the program {name!r} (Debian's package {package}) is not on the path"
-
-    return Need(lacking)
-
-
-def module(name: str, extra: str) -> Need:
-    """A Python module of an extra."""
-
-    def lacking() -> str | None:
-        return None if find_spec(name) is not None else f"the Python module {name!r}: pip install 'kins[{extra}]'"
 
     return Need(lacking)
 

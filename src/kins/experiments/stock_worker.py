@@ -45,7 +45,8 @@ def blockers(course: Course) -> tuple[Measurement, ...]:
     found = []
     for number, met in enumerate(course.met, 1):
         name = met.blocker.name if met.blocker is not None else "not known"
-        cure = met.blocker.treatment if met.blocker is not None else "none is known"
+        unknown = "none was needed, it did not come again" if course.works else "none is known"
+        cure = met.blocker.treatment if met.blocker is not None else unknown
         after = f"{met.stop.after_seconds:.1f} s"
         found.append(
             Measurement(name=f"blocker {number} ({met.stop.stage})", value=f"{name}, after {after}; cure: {cure}")

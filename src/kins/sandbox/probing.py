@@ -66,9 +66,13 @@ def probe(home: Path) -> Facts:
 
 def clear_remains(home: Path) -> None:
     """Remove the scratch directories of probes that were killed."""
+    deadline = time.monotonic() + LIMIT_SECONDS
     for place in home.glob("probe-*"):
-        if not Path("/proc", place.name.removeprefix("probe-")).exists():
-            shutil.rmtree(place, ignore_errors=True)
+        pid = place.name.removeprefix("probe-")
+        if pid.isdecimal() and not process.is_running(int(pid)):
+            # Its children are killed with it, but may write for a moment yet.
+            while place.exists() and time.monotonic() < deadline:
+                shutil.rmtree(place, ignore_errors=True)
 
 
 def _facts(outcomes: dict[str, Outcome]) -> Facts:
@@ -100,17 +104,19 @@ def _fork(function: Callable[[Path], Any], scratch: Path) -> tuple[int, int]:
     """Run a probe in a child; returns its pid and the pipe on which its outcome comes."""
     scratch.mkdir()
     answer, tell = os.pipe()
+    parent = os.getpid()
     pid = os.fork()
     if pid == 0:
-        os.close(answer)
-        _probe_and_exit(function, scratch, tell)
+        _probe_and_exit(function, scratch, tell, parent)
     os.close(tell)
     return pid, answer
 
 
-def _probe_and_exit(function: Callable[[Path], Any], scratch: Path, tell: int) -> NoReturn:
+def _probe_and_exit(function: Callable[[Path], Any], scratch: Path, tell: int, parent: int) -> NoReturn:
     try:
-        process.set_parent_death_signal(signal.SIGKILL)
+        # What was opened before: the lock on the cluster is not to outlive the command that holds it.
+        os.closerange(3, tell)
+        process.die_with(parent)
         probes.become_harmless()
         outcome = Outcome(value=function(scratch))
     except OSError as error:

@@ -149,8 +149,8 @@ class SupervisedProcess:
         if self.pid is not None:
             _signal(self.pid, signal.SIGCONT)
 
-    def status(self) -> ComponentStatus:
-        """The process as it is now."""
+    def status(self, found: Iterable[usage.Process] | None = None) -> ComponentStatus:
+        """The component as it is now, by all processes that there are: `found`, if somebody has read them already."""
         state = "ready" if self.ready else "starting"
         if self.pid is None:
             state = "stopped" if self._stopping else "waiting-to-restart"
@@ -160,20 +160,26 @@ class SupervisedProcess:
             pid=self.pid,
             uptime_seconds=round(time.monotonic() - self._started_at, 1) if self.pid else 0.0,
             restarts=self.restarts,
-            memory_bytes=_resident_memory(self.pid) if self.pid else 0,
+            memory_bytes=sum(
+                each.memory_bytes for each in self._programs(usage.processes() if found is None else found).values()
+            ),
             last_exit=self.last_exit,
             argv=self.component.argv,
         )
 
     def measure(self, found: Iterable[usage.Process]) -> usage.ComponentUsage:
-        """What it uses now, by all processes that there are; it leads a session and therefore a process group."""
+        """What it uses now, by all processes that there are."""
         return usage.ComponentUsage(
             name=self.component.name,
             pid=self.pid,
             restarts=self.restarts,
             last_exit=self.last_exit,
-            programs=usage.by_program(found, self.pid) if self.pid is not None else {},
+            programs=self._programs(found),
         )
+
+    def _programs(self, found: Iterable[usage.Process]) -> dict[str, usage.Figures]:
+        # It leads a session, and therefore a process group.
+        return usage.by_program(found, self.pid) if self.pid is not None else {}
 
     def _read_notice(self) -> None:
         assert self._notify is not None
@@ -211,11 +217,3 @@ def _signal(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
     except ProcessLookupError:
         return
-
-
-def _resident_memory(pid: int) -> int:
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -50,7 +50,8 @@ class Supervisor:
 
     def status(self) -> list[ComponentStatus]:
         """Every component in the order of its start."""
-        return [supervised.status() for supervised in self._processes.values()]
+        found = usage.processes()
+        return [supervised.status(found) for supervised in self._processes.values()]
 
     def measure(self) -> usage.Usage:
         """What everything uses now."""

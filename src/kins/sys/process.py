@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import signal
 from pathlib import Path
 
 from kins.sys import libc
@@ -23,6 +25,13 @@ def _prctl(option: int, argument: int | bytes) -> None:
 def set_parent_death_signal(number: int) -> None:
     """Have this signal sent to us when our parent thread dies."""
     _prctl(PR_SET_PDEATHSIG, number)
+
+
+def die_with(parent: int) -> None:
+    """In a forked child: be killed when the parent dies, also if it died before we could ask for that."""
+    set_parent_death_signal(signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def set_child_subreaper() -> None:
@@ -48,10 +57,17 @@ def start_time(pid: int) -> int:
 def is_alive(pid: int, started: int) -> bool:
     """Whether that very process runs; a zombie does not."""
     try:
-        fields = _stat_fields(pid)
+        return is_running(pid) and start_time(pid) == started
     except OSError:
         return False
-    return int(fields[19]) == started and fields[0] not in "ZX"
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is a process with that number; a zombie is none."""
+    try:
+        return _stat_fields(pid)[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def boot_id() -> str:

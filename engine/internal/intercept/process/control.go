@@ -21,9 +21,11 @@ const (
 	failed  kind = 'F'
 	// From the tracer: the program is about to run.
 	started kind = 'R'
-	// From the front: send this signal to the program.
+	// From the front: send this signal to the program. Above the signal's number is that of the stops that it knows of.
 	signalled kind = 'K'
 )
+
+const signalBits = 8
 
 // message is one byte of kind, the number, the text's length and the text.
 type message struct {

@@ -62,10 +62,11 @@ func Front(options Options) int {
 	}
 	messages := make(chan message)
 	go listen(tracer, messages)
+	stops := uint32(0)
 	for {
 		select {
 		case number := <-caught:
-			passOn(tracer, number.(unix.Signal))
+			passOn(tracer, number.(unix.Signal), stops)
 		case received, ok := <-messages:
 			if !ok {
 				return complain(StatusFailed, fmt.Errorf("the tracer was killed, and every program with it"))
@@ -74,6 +75,7 @@ func Front(options Options) int {
 			case started:
 				letGo(withoutErrors(streams))
 			case stopped:
+				stops++
 				// The caller's shell sees that its job has stopped. SIGTSTP itself is caught.
 				_ = unix.Kill(os.Getpid(), unix.SIGSTOP)
 			case failed:
@@ -138,16 +140,16 @@ func listen(tracer control, messages chan<- message) {
 	}
 }
 
-// passOn sends a signal to the program. What a terminal's keys or its size send goes to the program at the same time,
+// passOn sends a signal to the program, with how many stops of it are known here. What a terminal's keys or its size send goes to the program at the same time,
 // as it is in the same process group: once is enough.
-func passOn(tracer control, number unix.Signal) {
+func passOn(tracer control, number unix.Signal, stops uint32) {
 	switch number {
 	case unix.SIGINT, unix.SIGQUIT, unix.SIGTSTP, unix.SIGWINCH, unix.SIGTTIN, unix.SIGTTOU:
 		if isInForeground() {
 			return
 		}
 	}
-	_ = tracer.send(message{kind: signalled, number: uint32(number)})
+	_ = tracer.send(message{kind: signalled, number: stops<<signalBits | uint32(number)})
 }
 
 // isInForeground says whether this process group is the one that the controlling terminal sends its signals to.

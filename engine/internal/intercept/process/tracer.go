@@ -25,6 +25,8 @@ type tracer struct {
 	counters *statistics.Counters
 	program  atomic.Int64 // its pid while it lives
 	hasEnded atomic.Bool
+	stops    atomic.Uint32 // how often the program was stopped
+	echo     atomic.Bool   // the front got SIGCONT from us since the latest stop
 }
 
 // Tracer is the main function of the second process: arguments are the control socket's descriptor and the options.
@@ -133,8 +135,12 @@ func (tracer *tracer) obey() {
 		if err != nil {
 			break
 		}
+		number, stops := unix.Signal(received.number&(1<<signalBits-1)), received.number>>signalBits
+		if number == unix.SIGCONT && tracer.isEcho(stops) {
+			continue
+		}
 		if program := tracer.program.Load(); received.kind == signalled && program > 0 {
-			_ = unix.Kill(int(program), unix.Signal(received.number))
+			_ = unix.Kill(int(program), number)
 		}
 	}
 	if !tracer.hasEnded.Load() {
@@ -142,14 +148,23 @@ func (tracer *tracer) obey() {
 	}
 }
 
+// isEcho says whether the front passes on a SIGCONT that it has from us, or one of before the latest stop: the program
+// goes on already, and if it was stopped again meanwhile, this would undo that.
+func (tracer *tracer) isEcho(stops uint32) bool {
+	return stops != tracer.stops.Load()&(1<<(32-signalBits)-1) || tracer.echo.Swap(false)
+}
+
 // Stopped implements ptrace.Events.
 func (tracer *tracer) Stopped(number unix.Signal) {
+	tracer.echo.Store(false)
+	tracer.stops.Add(1)
 	_ = tracer.front.send(message{kind: stopped, number: uint32(number)})
 }
 
 // Continued implements ptrace.Events. The front stands still too, and whoever has continued the program may not know it.
 func (tracer *tracer) Continued() {
 	if !tracer.hasEnded.Load() {
+		tracer.echo.Store(true)
 		_ = unix.Kill(os.Getppid(), unix.SIGCONT)
 	}
 }
