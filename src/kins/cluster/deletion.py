@@ -32,9 +32,9 @@ class Deleted(msgspec.Struct, frozen=True, kw_only=True):
 
 def delete(name: str) -> Deleted:
     """Remove a cluster completely, whatever state it is in. Raises KinsError, `no-such-cluster` where there is none."""
-    files = store.layout(name)
+    store.layout(name)  # a name that can be none is refused first
     if not store.home().exists():
-        store.existing(name)
+        raise store.no_such_cluster(name)
     with store.exclusive(name):
         # Also what is left of an `up` that was killed before it made the cluster's directory.
         clear_remains(store.home())

@@ -73,8 +73,13 @@ def existing(name: str) -> Layout:
     """The files of a cluster that exists. Raises KinsError `no-such-cluster`."""
     found = layout(name)
     if not found.directory.exists():
-        raise KinsError(f"there is no cluster {name!r}", code="no-such-cluster", hint="kins list")
+        raise no_such_cluster(name)
     return found
+
+
+def no_such_cluster(name: str) -> KinsError:
+    """The error about a cluster that does not exist."""
+    return KinsError(f"there is no cluster {name!r}", code="no-such-cluster", hint="kins list")
 
 
 def names() -> list[str]:
