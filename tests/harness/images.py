@@ -186,9 +186,11 @@ POSTGRES = Image(
     stop_signal="SIGINT",
     variables={"PGDATA": "/data/cluster", "PATH": f"/usr/lib/postgresql/15/bin:{PATH}"},
 )
+# For programs of the tests' own.
+PYTHON = Image("kins-test/python:1", SLEEP, packages=("python3", "python3-psycopg2", "python3-redis"))
 IMAGES = (SHELL, NGINX, REDIS)
 # Those that a few tests load by themselves: what every cluster loads, all tests pay for.
-MORE_IMAGES = (POSTGRES,)
+MORE_IMAGES = (POSTGRES, PYTHON)
 
 
 def image_archives() -> Path:

@@ -10,7 +10,7 @@ import pytest
 from tests.harness.environment import Environment
 from tests.harness.images import NGINX
 from tests.scenario.cluster import NODE, Cluster, Object, eventually
-from tests.scenario.conftest import PUBLISHED
+from tests.scenario.conftest import PUBLISHED, PUBLISHED_FRONT
 from tests.scenario.manifests import pod, script
 
 # A web server that says which pod it is; a second one in the same pod would want another port.
@@ -232,7 +232,9 @@ def test_network_policies_are_said_not_to_be_enforced(cluster: Cluster, environm
 def test_status_shows_what_is_published(environment: Environment, cluster: Cluster) -> None:
     """And the proxy as a component that is ready."""
     status = environment.kins_json("status")
-    port, node_port = PUBLISHED.split(":")
-    assert status["published"] == [{"address": "127.0.0.1", "port": int(port), "node_port": int(node_port)}]
+    pairs = [map(int, each.split(":")) for each in (PUBLISHED, PUBLISHED_FRONT)]
+    assert status["published"] == [
+        {"address": "127.0.0.1", "port": port, "node_port": node_port} for port, node_port in pairs
+    ]
     assert {each["name"]: each["state"] for each in status["components"]}["service-proxy"] == "ready"
     assert status["node"]["name"] == NODE

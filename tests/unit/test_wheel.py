@@ -17,7 +17,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSIONS: dict[str, Any] = tomllib.loads((ROOT / "versions.toml").read_text())
-PROGRAMS = ["kins-engine", "kins-cni", "kins-intercept", "containerd", "containerd-shim-runc-v2", "runc"]
+PROGRAMS = [
+    "containerd",
+    "containerd-shim-runc-v2",
+    "coredns",
+    "kins-cni",
+    "kins-egress",
+    "kins-engine",
+    "kins-intercept",
+    "runc",
+]
 SIZE_LIMIT = 100_000_000
 PROGRAM_HEADER_INTERPRETER = 3  # PT_INTERP in elf(5): the path of a dynamic loader
 

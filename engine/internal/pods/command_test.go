@@ -36,8 +36,9 @@ func runtimeWith(states map[string]criv1.ContainerState) *fake.FakeRuntimeServic
 	runtime := fake.NewFakeRuntimeService()
 	containers := []*fake.FakeContainer{}
 	for name, state := range states {
-		status := criv1.ContainerStatus{Id: name, Metadata: &criv1.ContainerMetadata{Name: name}, State: state}
-		containers = append(containers, &fake.FakeContainer{ContainerStatus: status})
+		container := &fake.FakeContainer{}
+		container.Id, container.Metadata, container.State = name, &criv1.ContainerMetadata{Name: name}, state
+		containers = append(containers, container)
 	}
 	runtime.SetFakeContainers(containers)
 	return runtime
