@@ -36,7 +36,7 @@ def images(environment: Environment, cluster: Cluster) -> Iterator[None]:
 
 def helm(cluster: Cluster, *arguments: str) -> None:
     """Run helm in the test's namespace; it must succeed."""
-    variables = {"HELM_CACHE_HOME": "/tmp/helm", "HELM_CONFIG_HOME": "/tmp/helm", "HELM_DATA_HOME": "/tmp/helm"}
+    variables = {"HELM_CACHE_HOME": "/tmp/helm", "KUBECACHEDIR": "/tmp/helm"}
     command = ["/tools/helm", *arguments, "--namespace", cluster.namespace]
     cluster.environment.run(command, variables=variables, timeout=PATIENCE + 60)
 

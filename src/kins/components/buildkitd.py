@@ -19,6 +19,9 @@ root = "{root}"
 [grpc]
   address = ["unix://{socket}"]
 
+[otel]
+  socketPath = "{traces}"
+
 [worker.oci]
   enabled = false
 
@@ -59,6 +62,7 @@ def configuration(layout: Layout, snapshotter: Snapshotter, control_group: str, 
     return CONFIGURATION.format(
         root=layout.builder,
         socket=layout.builder_socket,
+        traces=layout.builder_traces,
         containerd=layout.containerd_socket,
         snapshotter=snapshotter,
         control_group=control_group,

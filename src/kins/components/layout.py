@@ -41,6 +41,8 @@ class Layout:
         self.etcd_socket = self.runtime / "etcd.sock"
         self.containerd_socket = self.runtime / "containerd.sock"
         self.builder_socket = self.runtime / "buildkitd.sock"
+        # Where steps send traces; BuildKit makes it, whether anybody asks for traces or not.
+        self.builder_traces = self.runtime / "buildkitd-traces.sock"
         self.builder_lock = self.runtime / "buildkitd.lock"
         self.control_groups_state = self.runtime / "cgroupfs.json"
         self.interception_rules = self.configuration / "intercept.json"
