@@ -69,6 +69,16 @@ experiments: system-packages-test .venv/.kins .venv/.development $(TOOLS) ## Eve
 soak: system-packages-test .venv/.kins .venv/.development ## The default node in gVisor, watched under load (MINUTES=...)
 	.venv/bin/python -m tests.harness.soak --minutes $(MINUTES)
 
+# Any part of upstream's end-to-end suite: FOCUS and SKIP are regular expressions over names of tests.
+FOCUS ?= \[sig-(network|storage)\].*\[Conformance\]
+WHERE ?= gvisor-overlay
+SKIP ?= \[Serial\]|\[Disruptive\]|\[Slow\]|\[Flaky\]
+SUITE := build/tools/e2e.test build/tools/ginkgo build/tools/agnhost
+
+.PHONY: conformance
+conformance: system-packages-test .venv/.kins .venv/.development $(TOOLS) $(SUITE) ## Upstream's end-to-end tests (FOCUS=... SKIP=... WHERE=native|gvisor-overlay|gvisor-9p)
+	.venv/bin/python -m tests.harness.conformance --where '$(WHERE)' --focus '$(FOCUS)' --skip '$(SKIP)'
+
 .PHONY: tools
 tools: $(TOOLS) ## The Go programs that only tests use, in build/tools/
 
@@ -128,3 +138,14 @@ build/tools/helm: tests/modules/helm/go.mod tests/modules/helm/go.sum | toolchai
 
 build/tools/kwokctl build/tools/kwok: build/tools/%: tests/modules/kwok/go.mod tests/modules/kwok/go.sum | toolchain
 	cd $(<D) && CGO_ENABLED=0 $(GO) build $(TOOL_BUILD) -o $(CURDIR)/$@ sigs.k8s.io/kwok/cmd/$*
+
+CONFORMANCE := tests/modules/conformance/go.mod tests/modules/conformance/go.sum
+
+build/tools/e2e.test: $(CONFORMANCE) | toolchain
+	cd $(<D) && CGO_ENABLED=0 $(GO) test -c $(TOOL_BUILD) -o $(CURDIR)/$@ k8s.io/kubernetes/test/e2e
+
+build/tools/agnhost: $(CONFORMANCE) | toolchain
+	cd $(<D) && CGO_ENABLED=0 $(GO) build $(TOOL_BUILD) -o $(CURDIR)/$@ k8s.io/kubernetes/test/images/agnhost
+
+build/tools/ginkgo: $(CONFORMANCE) | toolchain
+	cd $(<D) && CGO_ENABLED=0 $(GO) build $(TOOL_BUILD) -o $(CURDIR)/$@ github.com/onsi/ginkgo/v2/ginkgo

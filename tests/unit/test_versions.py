@@ -111,8 +111,7 @@ def test_tools_of_the_go_modules() -> None:
     assert len(go_mod("runtime")["tools"]) == 3
     for name, pin in VERSIONS["tests"].items():
         tools = go_mod(f"tests/modules/{name}")["tools"]
-        assert tools
-        assert all(tool.startswith(pin["module"]) for tool in tools)
+        assert any(tool.startswith(pin["module"]) for tool in tools)
 
 
 def test_pause_and_release_date_are_those_of_the_kubernetes_module(go: str) -> None:
