@@ -8,13 +8,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from itertools import product
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 from tests.harness import BUILD, ROOT
-from tests.harness.environment import CommandFailed
 
 from benchmarks import machine, options, places, report
 
@@ -27,15 +25,6 @@ FIGURES = {
 }
 
 
-class Run(NamedTuple):
-    """What one cluster showed. `busy` is the share of the processors' time that other work took, the larger one of
-    right before and right after."""
-
-    place: str
-    busy: float
-    found: dict[str, Any]
-
-
 def compiled() -> Path:
     """The program that makes the traffic, static, so that it runs in every container."""
     target = BUILD / "benchmarks" / "traffic"
@@ -45,17 +34,17 @@ def compiled() -> Path:
     return target
 
 
-def measure(installation: places.Installation, place: str, chosen: Any) -> Run:
+def measure(installation: places.Installation, place: str, chosen: Any) -> options.Run:
     """One cluster in a new environment."""
     program = ["benchmarks.inside.services", f"--tool={TOOL}", f"--rounds={chosen.rounds}"]
     program += [f"--services={chosen.services}", f"--endpoints={chosen.endpoints}"]
     with places.environment(place, installation, {compiled(): TOOL}) as environment:
         busy = machine.wait_for_quiet(chosen.patience)
         found = places.measured(environment, installation, program, RUN_SECONDS)
-    return Run(place, max(busy, machine.busy_share()), found)
+    return options.Run(place, max(busy, machine.busy_share()), found)
 
 
-def text(runs: Sequence[Run], chosen: Sequence[str]) -> str:
+def text(runs: Sequence[options.Run], chosen: Sequence[str]) -> str:
     """Two tables for each place."""
     parts = []
     for place in chosen:
@@ -100,19 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--services", type=int, default=1000, help="Services at once (default: %(default)s)")
     parser.add_argument("--endpoints", type=int, default=5, help="endpoints of each of them (default: %(default)s)")
     chosen = parser.parse_args(arguments)
-    installation = places.from_source() if chosen.source else places.from_wheel()
-    where = options.places(chosen.environment)
-    runs, failures = [], []
-    for number, place in product(range(chosen.runs), where):
-        try:
-            runs.append(measure(installation, place, chosen))
-            told = str(runs[-1].found)
-        except CommandFailed as error:
-            failures.append(str(error))
-            told = f"failed: {error}"
-        print(f"run {number + 1}: {place}: {told}", file=sys.stderr, flush=True)
-    outcome = options.Outcome(chosen, installation.origin, [run._asdict() for run in runs], failures)
-    return outcome.show(text(runs, where))
+    return options.run_each(chosen, measure, text)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import click
 from kins.cli.names import name_argument
 from kins.cli.output import output_option
 from kins.cli.progress import Progress
-from kins.cli.up_command import parse_duration, tell
+from kins.cli.up_command import tell
+from kins.cli.waiting import timeout_option, wait_option
 
 
 @click.command(
@@ -22,15 +23,8 @@ Examples:
 """,
 )
 @name_argument
-@click.option(
-    "--timeout",
-    default="2m",
-    show_default=True,
-    metavar="DURATION",
-    callback=parse_duration,
-    help="Give up after this time.",
-)
-@click.option("--wait/--no-wait", default=True, show_default=True, help="Return when the cluster is ready, or at once.")
+@timeout_option
+@wait_option
 @output_option
 def command(name: str, timeout: float, wait: bool, **_: Any) -> None:
     """Start the cluster NAME again, as it was made: same level, flags, objects, volumes and loaded images.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import click
 from kins.cli.names import name_argument
 from kins.cli.output import output_option, show, talk
 from kins.cli.progress import Progress
+from kins.cli.waiting import timeout_option, wait_option
 
 if TYPE_CHECKING:
     from kins import ClusterSpec, Created
@@ -18,16 +18,6 @@ if TYPE_CHECKING:
 
 # docker's own registry image has it too.
 DEFAULT_REGISTRY_PORT = 5000
-UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def parse_duration(_: click.Context, __: click.Parameter, text: str) -> float:
-    """`90`, `90s`, `2m` or `1m30s` in seconds, as kubectl's and kind's flags take it."""
-    parts = re.findall(r"(\d+(?:\.\d+)?)([smh]?)", text)
-    seconds = sum(float(number) * UNITS[unit] for number, unit in parts)
-    if "".join(number + unit for number, unit in parts) != text or seconds <= 0:
-        raise click.BadParameter(f"{text!r} is no duration; write it like 90s or 2m")
-    return seconds
 
 
 def _complete_addition(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
@@ -93,15 +83,8 @@ Examples:
     show_default=True,
     help="Upstream's, one without cAdvisor, or one without control groups.",
 )
-@click.option(
-    "--timeout",
-    default="2m",
-    show_default=True,
-    metavar="DURATION",
-    callback=parse_duration,
-    help="Give up after this time.",
-)
-@click.option("--wait/--no-wait", default=True, show_default=True, help="Return when the cluster is ready, or at once.")
+@timeout_option
+@wait_option
 @click.option("--retain", is_flag=True, help="Keep a cluster that failed; otherwise it is removed.")
 @click.option(
     "--arg", "arguments", multiple=True, metavar="COMPONENT:FLAG=VALUE", help="Pass a flag on to a component."
