@@ -290,9 +290,9 @@ def test_new_lines_of_logs_are_counted(tmp_path: Path) -> None:
         file.write(f"{CACHE[30:]}\n")
     (tmp_path / "etcd.log").write_text(f"{ETCD}\n")
     watch.look()
-    partial = 'E1125 13:40:06.7   99 cadvisor_stats_provider.go:569] "Partial failure issuing" err="RecentStats: unable '
+    partial = 'E1125 13:40:06.7   99 stats.go:569] "Partial failure issuing" err="RecentStats: unable '
     with (tmp_path / "etcd.log").open("a") as file:
-        file.write(f"{partial}to find data in memory cache\"\n")
+        file.write(f'{partial}to find data in memory cache"\n')
     watch.look()
     assert watch.memory_cache_errors == 2
     found = [(each.component, each.count) for each in watch.errors()]
