@@ -89,8 +89,8 @@ def test_status_says_all(running: Environment) -> None:
     assert status["api"]["ready"]
     assert (status["node"]["name"], status["node"]["ready"]) == ("kins-default", True)
     names = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "containerd", "kubelet"]
-    names += ["service-proxy", "coredns", "provisioner", "metrics-server"]
-    assert [each["name"] for each in status["components"]] == names
+    names += ["egress", "service-proxy", "coredns", "provisioner", "metrics-server"]
+    assert sorted(each["name"] for each in status["components"]) == sorted(names)
     for each in status["components"]:
         assert each["uptime_seconds"] > 0
         assert each["memory_bytes"] > 1 << 20
