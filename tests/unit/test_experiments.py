@@ -72,6 +72,7 @@ WORDS_OF_UPSTREAM: list[tuple[str, Stage, str]] = [
         'failed to setup network for sandbox "0d1": plugin type="loopback" failed (add): failed to find plugin '
         '"loopback" in path [/var/tmp]',
     ),
+    ("disk pressure", "pod", "The node had condition: [DiskPressure]."),
     (
         "overlay on the root",
         "pod",

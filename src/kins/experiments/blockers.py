@@ -148,7 +148,8 @@ def await_running(worker: Worker) -> str | None:
         if worker.pod().get("status", {}).get("phase") == "Running":
             return None
         if warnings := worker.warnings():
-            return "\n".join(warnings)
+            # To the scheduler a node under pressure has "untolerated taints".
+            return "\n".join([*warnings, *worker.pressures()])
         time.sleep(POLL_SECONDS)
     assert worker.kubelet is not None
     return last_words(worker.kubelet)

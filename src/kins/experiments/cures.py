@@ -181,6 +181,13 @@ KNOWN = (
         "the CNI plugin of kins with its configuration and bridge",
     ),
     _blocker(
+        "disk pressure",
+        "pod",
+        r"condition: \[DiskPressure\]|kubelet has disk pressure",
+        _set("evictionHard", {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"}),
+        "kubelet setting evictionHard: a disk that is 85 % full, as much of a shared machine's is, is no reason",
+    ),
+    _blocker(
         "overlay on the root",
         "pod",
         r"failed to mount rootfs component: mount source: \"overlay\"",

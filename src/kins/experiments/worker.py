@@ -273,6 +273,15 @@ class Worker:
         found = [each.get("message", "") for each in conditions if each["type"] == "Ready" and each["status"] != "True"]
         return "; ".join(found)
 
+    def pressures(self) -> list[str]:
+        """What the node runs short of, in the kubelet's words."""
+        conditions = self._get(f"/api/v1/nodes/{NAME}").get("status", {}).get("conditions", ())
+        return [
+            each.get("message", "")
+            for each in conditions
+            if each["type"].endswith("Pressure") and each["status"] == "True"
+        ]
+
     def create_pod(self) -> None:
         """Create the pod that is to run. Raises KinsError."""
         specification = {

@@ -140,8 +140,8 @@ func listen(tracer control, messages chan<- message) {
 	}
 }
 
-// passOn sends a signal to the program, with how many stops of it are known here. What a terminal's keys or its size send goes to the program at the same time,
-// as it is in the same process group: once is enough.
+// passOn sends a signal to the program, with how many stops of it are known here. What a terminal's keys or its size
+// send goes to the program at the same time, as it is in the same process group: once is enough.
 func passOn(tracer control, number unix.Signal, stops uint32) {
 	switch number {
 	case unix.SIGINT, unix.SIGQUIT, unix.SIGTSTP, unix.SIGWINCH, unix.SIGTTIN, unix.SIGTTOU:
