@@ -269,18 +269,19 @@ class Worker:
 
     def complaint(self) -> str:
         """Why the node is not Ready, in the kubelet's words; empty while there is no node."""
-        conditions = self._get(f"/api/v1/nodes/{NAME}").get("status", {}).get("conditions", ())
+        conditions = self._conditions()
         found = [each.get("message", "") for each in conditions if each["type"] == "Ready" and each["status"] != "True"]
         return "; ".join(found)
 
     def pressures(self) -> list[str]:
         """What the node runs short of, in the kubelet's words."""
-        conditions = self._get(f"/api/v1/nodes/{NAME}").get("status", {}).get("conditions", ())
-        return [
-            each.get("message", "")
-            for each in conditions
-            if each["type"].endswith("Pressure") and each["status"] == "True"
-        ]
+        conditions = self._conditions()
+        short = [each for each in conditions if each["type"].endswith("Pressure") and each["status"] == "True"]
+        return [each.get("message", "") for each in short]
+
+    def _conditions(self) -> list[dict[str, str]]:
+        found: list[dict[str, str]] = self._get(f"/api/v1/nodes/{NAME}").get("status", {}).get("conditions", [])
+        return found
 
     def create_pod(self) -> None:
         """Create the pod that is to run. Raises KinsError."""

@@ -56,18 +56,21 @@ def start_time(pid: int) -> int:
 
 def is_alive(pid: int, started: int) -> bool:
     """Whether that very process runs; a zombie does not."""
-    try:
-        return is_running(pid) and start_time(pid) == started
-    except OSError:
-        return False
+    fields = _fields_of_running(pid)
+    return fields is not None and int(fields[19]) == started
 
 
 def is_running(pid: int) -> bool:
     """Whether there is a process with that number; a zombie is none."""
+    return _fields_of_running(pid) is not None
+
+
+def _fields_of_running(pid: int) -> list[str] | None:
     try:
-        return _stat_fields(pid)[0] not in "ZX"
+        fields = _stat_fields(pid)
     except OSError:
-        return False
+        return None
+    return fields if fields[0] not in "ZX" else None
 
 
 def boot_id() -> str:
