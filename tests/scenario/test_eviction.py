@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from tests.harness.environment import Environment
@@ -21,6 +22,8 @@ DISK = 800 * MEGABYTE
 FREE, LARGE = 150 * MEGABYTE, 500 * MEGABYTE
 # What the cluster needs of memory, and what is then left above the threshold: more than this disk, which is memory too.
 CLUSTER, MARGIN = 1200 * MEGABYTE, 750 * MEGABYTE
+# How often the kubelet is started to collect images.
+STARTS = 4
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +47,8 @@ def kubectl(environment: Environment) -> Iterator[Kubectl]:
     flags = {
         "eviction-hard": f"memory.available<{memory},nodefs.available<{FREE}",
         "eviction-pressure-transition-period": "1s",
-        # The store is in memory, of which the images are a small part.
-        "image-gc-high-threshold": "1",
-        "image-gc-low-threshold": "0",
+        "image-gc-high-threshold": "5",
+        "image-gc-low-threshold": "1",
         "minimum-image-ttl-duration": "0s",
     }
     arguments = [word for name, value in flags.items() for word in ("--arg", f"kubelet:{name}={value}")]
@@ -79,20 +81,38 @@ def evicts(cluster: Cluster, condition: str, resource: str, script_text: str) ->
     assert cluster.json("pod/modest")["status"]["phase"] == "Running"
 
 
+def collected(cluster: Cluster, images: int) -> bool:
+    """Whether the kubelet that runs now has removed so many images for want of space."""
+    path = f"/api/v1/nodes/{NODE}/proxy/metrics"
+    metrics = cluster.kubectl("get", "--raw", path, check=False).stdout
+    return f'kubelet_image_garbage_collected_total{{reason="space"}} {images}\n' in metrics
+
+
+def collects_when_started(cluster: Cluster, environment: Environment, images: int) -> None:
+    """Start the kubelet anew until it has collected.
+
+    It collects when it starts and then after five minutes only. An image that its other loop meets between the start of
+    the collection and the list of images seems younger than no age at all, and stays (upstream's image_gc_manager.go).
+    """
+    for _ in range(STARTS - 1):
+        restart_kubelet(environment)
+        with suppress(AssertionError):
+            return eventually(lambda: collected(cluster, images), timeout=PATIENCE / STARTS)
+    restart_kubelet(environment)
+    eventually(lambda: collected(cluster, images))
+
+
+def restart_kubelet(environment: Environment) -> None:
+    """Kill it; the supervisor starts another."""
+    (kubelet,) = (each for each in environment.kins_json("status")["components"] if each["name"] == "kubelet")
+    environment.run(["kill", str(kubelet["pid"])])
+
+
 def test_unused_images_are_collected(cluster: Cluster, environment: Environment) -> None:
     """At the kubelet's start and every five minutes, when the disk of images is fuller than a threshold."""
     cluster.apply(pod("using", script("sleep infinity")))
     cluster.ready("using")
-
-    (kubelet,) = (each for each in environment.kins_json("status")["components"] if each["name"] == "kubelet")
-    environment.run(["kill", str(kubelet["pid"])])
-
-    def collected() -> bool:
-        path = f"/api/v1/nodes/{NODE}/proxy/metrics"
-        metrics = cluster.kubectl("get", "--raw", path, check=False).stdout
-        return 'kubelet_image_garbage_collected_total{reason="space"} 2\n' in metrics
-
-    eventually(collected)
+    collects_when_started(cluster, environment, images=2)
     cluster.apply(
         pod("present", container(imagePullPolicy="Never")),
         pod("gone", container(image=REDIS.name, imagePullPolicy="Never")),
