@@ -52,7 +52,7 @@ test: system-packages-test .venv/.kins .venv/.development $(TOOLS) ## Everything
 	cd network && CGO_ENABLED=0 $(GO) test $(ENGINE_BUILD) ./...
 	.venv/bin/python -m tests.harness.images
 	.venv/bin/python -m tests.harness.wheel
-	.venv/bin/python -m pytest -n 3 --dist loadgroup --durations 20 $(PYTEST_ARGS)
+	.venv/bin/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder --durations 20 $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: .venv/.kins .venv/.development toolchain ## The linters and type checks alone
