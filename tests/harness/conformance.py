@@ -36,12 +36,13 @@ UP_SECONDS = 130.0
 SUITE_SECONDS = 4 * 3600.0
 SKIPPED = r"\[Serial\]|\[Disruptive\]|\[Slow\]|\[Flaky\]"
 
-# Where the suite takes its images from: names that no registry answers to. The pause image is the node's own.
+# Where the suite takes its images from: names that no registry answers to.
 REPOSITORY = "kins-test"
 REPOSITORIES = {
     "promoterE2eRegistry": REPOSITORY,
     "buildImageRegistry": REPOSITORY,
     "gcEtcdRegistry": REPOSITORY,
+    "gcRegistry": REPOSITORY,
     "sigStorageRegistry": REPOSITORY,
     "dockerLibraryRegistry": REPOSITORY,
     "cloudProviderGcpRegistry": REPOSITORY,
@@ -140,6 +141,12 @@ def agnhost(name: str, archive: str) -> Image:
     )
 
 
+def pause(name: str, archive: str) -> Image:
+    """Upstream's program again, which can also do nothing."""
+    programs = {"agnhost": TOOLS / "agnhost"}
+    return Image(name, ("pause",), entry_point=("/agnhost",), programs=programs, archive_name=archive)
+
+
 def shell(name: str, archive: str) -> Image:
     """A shell and what scripts call; bash, which keeps variables whose names are none to dash."""
     return Image(name, ("sh",), packages=PACKAGES, links={"bin/sh": "bash"}, archive_name=archive)
@@ -163,6 +170,7 @@ MAKERS = {
     "glibc-dns-testing": shell,
     "nginx": nginx,
     "nonroot": non_root,
+    "pause": pause,
 }
 
 
