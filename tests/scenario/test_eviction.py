@@ -11,6 +11,7 @@ from tests.harness.images import NGINX, REDIS, SHELL
 from tests.scenario.cluster import NODE, PATIENCE, Cluster, Kubectl, eventually
 from tests.scenario.environments import fresh
 from tests.scenario.manifests import container, pod, script
+from tests.scenario.test_recovery import component
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.xdist_group("eviction")]
 
@@ -103,9 +104,8 @@ def collects_when_started(cluster: Cluster, environment: Environment, images: in
 
 
 def restart_kubelet(environment: Environment) -> None:
-    """Kill it; the supervisor starts another."""
-    (kubelet,) = (each for each in environment.kins_json("status")["components"] if each["name"] == "kubelet")
-    environment.run(["kill", str(kubelet["pid"])])
+    """End it; the supervisor starts another."""
+    environment.run(["kill", str(component(environment, "kubelet")["pid"])])
 
 
 def test_unused_images_are_collected(cluster: Cluster, environment: Environment) -> None:
