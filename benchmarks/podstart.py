@@ -8,10 +8,7 @@ from __future__ import annotations
 import statistics
 import sys
 from collections.abc import Sequence
-from itertools import product
-from typing import Any, NamedTuple
-
-from tests.harness.environment import CommandFailed
+from typing import Any
 
 from benchmarks import machine, options, places, report
 
@@ -25,25 +22,16 @@ TITLES = {
 }
 
 
-class Run(NamedTuple):
-    """The pods of one cluster. `busy` is the share of the processors' time that other work took, the
-    larger one of right before and right after."""
-
-    place: str
-    busy: float
-    found: dict[str, dict[str, list[float]]]
-
-
-def measure(installation: places.Installation, place: str, chosen: Any) -> Run:
+def measure(installation: places.Installation, place: str, chosen: Any) -> options.Run:
     """The pods of one cluster in a new environment."""
     program = ["benchmarks.inside.podstart", f"--single={chosen.pods}", f"--together={chosen.at_once}"]
     with places.environment(place, installation) as environment:
         busy = machine.wait_for_quiet(chosen.patience)
         found = places.measured(environment, installation, program, RUN_SECONDS)
-    return Run(place, max(busy, machine.busy_share()), found)
+    return options.Run(place, max(busy, machine.busy_share()), found)
 
 
-def text(runs: Sequence[Run], chosen: Sequence[str]) -> str:
+def text(runs: Sequence[options.Run], chosen: Sequence[str]) -> str:
     """One table for each place, and the ratios."""
     values = {
         (place, title): [value for run in runs if run.place == place for value in run.found[group][name]]
@@ -76,19 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pods", type=int, default=20, help="pods one after another (default: %(default)s)")
     parser.add_argument("--at-once", type=int, default=10, help="pods at once, after those (default: %(default)s)")
     chosen = parser.parse_args(arguments)
-    installation = places.from_source() if chosen.source else places.from_wheel()
-    where = options.places(chosen.environment)
-    runs, failures = [], []
-    for number, place in product(range(chosen.runs), where):
-        try:
-            runs.append(measure(installation, place, chosen))
-            told = str(runs[-1].found)
-        except CommandFailed as error:
-            failures.append(str(error))
-            told = f"failed: {error}"
-        print(f"run {number + 1}: {place}: {told}", file=sys.stderr, flush=True)
-    outcome = options.Outcome(chosen, installation.origin, [run._asdict() for run in runs], failures)
-    return outcome.show(text(runs, where))
+    return options.run_each(chosen, measure, text)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,21 @@ if TYPE_CHECKING:
     from kins.cluster.events import Event
     from kins.cluster.spec import ClusterSpec
     from kins.cluster.status import Status
+    from kins.cluster.stopping import Stopped
+    from kins.components import PublishedPort
 
-__all__ = ["Cluster", "ClusterSpec", "Created", "Deleted", "Event", "KinsError", "Status", "UsageError"]
+__all__ = [
+    "Cluster",
+    "ClusterSpec",
+    "Created",
+    "Deleted",
+    "Event",
+    "KinsError",
+    "PublishedPort",
+    "Status",
+    "Stopped",
+    "UsageError",
+]
 
 _HOMES = {
     "Cluster": "kins.cluster.cluster",
@@ -31,7 +44,9 @@ _HOMES = {
     "Created": "kins.cluster.creation",
     "Deleted": "kins.cluster.deletion",
     "Event": "kins.cluster.events",
+    "PublishedPort": "kins.components",
     "Status": "kins.cluster.status",
+    "Stopped": "kins.cluster.stopping",
 }
 
 

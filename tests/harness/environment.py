@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import signal
 import subprocess
@@ -145,6 +146,10 @@ class Environment(ABC):
     def write(self, path: str, text: str) -> None:
         """Write a file inside."""
         self.run(["sh", "-c", 'cat > "$0"', path], text=text)
+
+    def send(self, file: Path, path: str) -> None:
+        """Copy a file of the machine inside."""
+        self.run(["sh", "-c", 'base64 --decode > "$0"', path], text=base64.b64encode(file.read_bytes()).decode())
 
     def snapshot(self) -> Snapshot:
         """What the environment looks like now."""

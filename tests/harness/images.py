@@ -1,7 +1,7 @@
 """Images with real software for pods, as `docker save` writes them, made from Debian packages: build/images/NAME.tar.
 
 Each archive stands alone, and all begin with the same layer: a node that has loaded one stores little for the next.
-None has an entry point, so a pod's `command` or `args` is a whole command line.
+None of the tests' own has an entry point, so a pod's `command` or `args` is a whole command line.
 
 For people: python -m tests.harness.images
 """
@@ -13,6 +13,7 @@ import io
 import json
 import os
 import platform
+import shutil
 import stat
 import sys
 import tarfile
@@ -29,6 +30,7 @@ from tests.harness.rootfs import SUITE, copy_tree, install_packages, minimal_tre
 
 DIRECTORY = BUILD / "images"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 EPOCH = "1970-01-01T00:00:00Z"
 
 # What a test wants to run in any container: a client for TCP, UDP and HTTP, ip, ps, tar for `kubectl cp`. (Not busybox:
@@ -66,10 +68,15 @@ OMITTED = (
     "usr/bin/dpkg*",
     "usr/bin/perl*",
     "usr/lib/*/gconv",
+    "usr/lib/*/libLLVM*",
     "usr/lib/*/libapt-*",
+    "usr/lib/*/libperl.*",
+    "usr/lib/*/libz3.*",
     "usr/lib/*/perl*",
     "usr/lib/apt",
     "usr/lib/dpkg",
+    "usr/lib/postgresql/*/lib/bitcode",
+    "usr/lib/postgresql/*/lib/llvmjit*",
     "usr/lib/systemd",
     "usr/lib/udev",
     "usr/sbin/dpkg*",
@@ -80,17 +87,21 @@ OMITTED = (
     "usr/share/doc",
     "usr/share/doc-base",
     "usr/share/dpkg",
+    "usr/share/i18n",
     "usr/share/info",
     "usr/share/keyrings",
     "usr/share/lintian",
     "usr/share/locale",
     "usr/share/man",
+    "usr/share/perl",
     "usr/share/perl5",
+    "usr/share/postgresql/*/man",
     "usr/share/zoneinfo",
     "var/backups/*",
     "var/cache/*",
     "var/lib/apt",
     "var/lib/dpkg",
+    "var/lib/postgresql/*",
     "var/lib/systemd",
     "var/log/*.log",
     "var/log/[bw]tmp",
@@ -120,21 +131,42 @@ http {
 }
 """
 
+# As upstream's own image does it: the volume is root's when it is new, and the server must not be root. The socket is
+# where a client looks first that is told nothing else.
+POSTGRES_START = """\
+set -eu
+install --directory --owner=postgres --group=postgres --mode=0700 "$PGDATA"
+install --directory --owner=postgres --group=postgres /run/postgresql
+as_postgres="setpriv --reuid=postgres --regid=postgres --init-groups --"
+[ -e "$PGDATA/PG_VERSION" ] || $as_postgres initdb --auth=trust --encoding=UTF8 --locale=C.UTF-8
+exec $as_postgres postgres -c unix_socket_directories=/run/postgresql -c listen_addresses='*'
+"""
+
 
 @dataclass(frozen=True)
 class Image:
-    """An image: the base layer, and where it has packages or files of its own another one on top."""
+    """An image: the base layer, one for packages and one for files of its own where it has any.
+
+    `programs` are files of this machine, `links` symbolic links and where they lead.
+    """
 
     name: str
     command: tuple[str, ...]
     packages: tuple[str, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
     directory: str = "/"
+    variables: dict[str, str] = field(default_factory=dict)
+    stop_signal: str = "SIGTERM"
+    entry_point: tuple[str, ...] = ()
+    user: str = ""
+    programs: dict[str, Path] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    archive_name: str = ""
 
     @property
     def archive(self) -> Path:
-        """Where its archive lies, once `built`; the name alone says which image this is."""
-        return DIRECTORY / f"{self.name.rpartition('/')[2].partition(':')[0]}.tar"
+        """Where its archive lies, once `built`: by the image's name without a tag, unless it has one of its own."""
+        return DIRECTORY / f"{self.archive_name or self.name.rpartition('/')[2].partition(':')[0]}.tar"
 
 
 SHELL = Image("kins-test/shell:1", SLEEP)
@@ -152,26 +184,41 @@ REDIS = Image(
     packages=("redis-server",),
     directory="/data",
 )
+POSTGRES = Image(
+    "kins-test/postgres:1",
+    ("bash", "/start"),
+    packages=("postgresql",),
+    files={"start": POSTGRES_START},
+    directory="/data",
+    # The programs themselves: those in /usr/bin are wrappers in Perl, which images here do without.
+    # SIGTERM would wait for clients to leave.
+    stop_signal="SIGINT",
+    variables={"PGDATA": "/data/cluster", "PATH": f"/usr/lib/postgresql/15/bin:{PATH}"},
+)
+# For programs of the tests' own.
+PYTHON = Image("kins-test/python:1", SLEEP, packages=("python3", "python3-psycopg2", "python3-redis"))
 IMAGES = (SHELL, NGINX, REDIS)
+# Those that a few tests load by themselves: what every cluster loads, all tests pay for.
+MORE_IMAGES = (POSTGRES, PYTHON)
 
 
 def image_archives() -> Path:
     """The directory with the archive of every image."""
-    for image in IMAGES:
+    for image in (*IMAGES, *MORE_IMAGES):
         built(image)
     return DIRECTORY
 
 
 def built(image: Image) -> Path:
-    """The archive of one image, made if it is not there or if this file has changed since."""
-    source = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    """The archive of one image, made if it is not there or if what it is made from has changed since."""
+    programs = [(program.stat().st_size, program.stat().st_mtime_ns) for program in image.programs.values()]
+    source = hashlib.sha256(Path(__file__).read_bytes() + repr((image, programs)).encode()).hexdigest()
     return made_once(image.archive, partial(make_archive, image), key=source)
 
 
 def base_tree() -> Path:
     """The tree of the layer that all images share."""
-    digest = hashlib.sha256(" ".join(BASE_PACKAGES).encode()).hexdigest()[:12]
-    return made_once(BUILD / "rootfs" / f"{SUITE}-image-{digest}", make_base_tree)
+    return made_once(tree_place(BASE_PACKAGES), make_base_tree)
 
 
 def make_base_tree(target: Path) -> None:
@@ -180,17 +227,34 @@ def make_base_tree(target: Path) -> None:
     install_packages(target, BASE_PACKAGES)
 
 
+def packaged_tree(packages: tuple[str, ...]) -> Path:
+    """The base's tree with more packages, shared by the images that have the same ones."""
+
+    def make(target: Path) -> None:
+        copy_tree(base_tree(), target)
+        install_packages(target, packages)
+
+    return made_once(tree_place((*BASE_PACKAGES, *packages)), make) if packages else base_tree()
+
+
+def tree_place(packages: tuple[str, ...]) -> Path:
+    """Where a tree lies, by what is in it."""
+    digest = hashlib.sha256(" ".join(packages).encode()).hexdigest()[:12]
+    return BUILD / "rootfs" / f"{SUITE}-image-{digest}"
+
+
 def make_archive(image: Image, target: Path) -> None:
     """Write the archive of `image`: manifest.json, the configuration, the layers, uncompressed."""
-    base = base_tree()
+    base, packaged = base_tree(), packaged_tree(image.packages)
     layers = [layer(base)]
-    if image.packages or image.files:
-        with tempfile.TemporaryDirectory(dir=target.parent) as directory:
-            tree = Path(directory) / "tree"
-            copy_tree(base, tree)
-            install_packages(tree, image.packages)
-            add_files(image, tree)
-            layers.append(layer(tree, base))
+    if image.packages:
+        layers.append(layer(packaged, base))
+    with tempfile.TemporaryDirectory(dir=target.parent) as directory:
+        tree = Path(directory) / "tree"
+        copy_tree(packaged, tree)
+        add_files(image, tree)
+        if own := layer(tree, packaged):
+            layers.append(own)
     with target.open("wb") as file:
         write_archive(image, layers, file)
 
@@ -201,11 +265,17 @@ def add_files(image: Image, tree: Path) -> None:
         path = tree / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    for name, program in image.programs.items():
+        shutil.copy(program, tree / name)
+    for name, goal in image.links.items():
+        (tree / name).unlink(missing_ok=True)
+        (tree / name).symlink_to(goal)
     (tree / image.directory.lstrip("/")).mkdir(exist_ok=True)
 
 
 def layer(tree: Path, base: Path | None = None) -> bytes:
-    """A tar archive of what `tree` has and `base` has not; its bytes depend on the files alone.
+    """A tar archive of what `tree` has and `base` has not, empty when that is nothing; its bytes depend on the files
+    alone.
 
     What `base` has and `tree` lacks stays visible: packages only add.
     """
@@ -219,7 +289,8 @@ def layer(tree: Path, base: Path | None = None) -> bytes:
             entry.uname = entry.gname = ""
             with (tree / name).open("rb") if entry.isreg() else io.BytesIO() as content:
                 archive.addfile(entry, content)
-    return buffer.getvalue()
+        empty = not archive.getmembers()
+    return b"" if empty else buffer.getvalue()
 
 
 def entries(tree: Path) -> Iterator[str]:
@@ -270,8 +341,11 @@ def image_configuration(image: Image, digests: list[str]) -> dict[str, object]:
         "created": EPOCH,
         "config": {
             "Cmd": list(image.command),
-            "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+            "Env": [f"{name}={value}" for name, value in {"PATH": PATH, **image.variables}.items()],
             "WorkingDir": image.directory,
+            "StopSignal": image.stop_signal,
+            "User": image.user,
+            **({"Entrypoint": list(image.entry_point)} if image.entry_point else {}),
         },
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}" for digest in digests]},
         "history": [{"created": EPOCH, "created_by": "tests/harness/images.py"} for _ in digests],

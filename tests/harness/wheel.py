@@ -37,7 +37,7 @@ OLDEST_GLIBC_MINOR = 5
 
 def built_wheel() -> Path:
     """The wheel that `make wheel` left."""
-    found = list((ROOT / "dist").glob("*.whl"))
+    found = list((ROOT / "dist").glob("kins-*.whl"))
     if len(found) != 1:
         raise RuntimeError(f"make wheel first; in dist/: {[path.name for path in found]}")
     return found[0]
@@ -51,7 +51,8 @@ def kins_tree(wheel: Path | None = None) -> Path:
     """
     wheel = wheel or built_wheel()
     base = sandbox_tree()
-    digest = hashlib.sha256(wheel.read_bytes() + base.name.encode()).hexdigest()[:12]
+    wheels = [wheel, *wheel.parent.glob("kins_build-*.whl")]
+    digest = hashlib.sha256(b"".join(map(Path.read_bytes, wheels)) + base.name.encode()).hexdigest()[:12]
     target = BUILD / "rootfs" / f"{PREFIX}{digest}"
     hold(target)
     made_once(target, partial(make_kins_tree, base, wheel))
@@ -74,7 +75,7 @@ def install(tree: Path, wheel: Path, dependencies: Path) -> None:
         place.mkdir()
         inside.append(shlex.join(["mount", "--bind", "-o", "ro", str(source), str(place)]))
     pip = [f"{ENVIRONMENT}/bin/pip", "--no-cache-dir", "--disable-pip-version-check", "install"]
-    files = ["--no-index", "--find-links", "/tmp/dependencies", with_extras(wheel)]
+    files = ["--no-index", "--find-links=/tmp/dependencies", "--find-links=/tmp/wheel", with_extras(wheel)]
     inside += [
         shlex.join(["chroot", str(tree), "python3", "-m", "venv", ENVIRONMENT]),
         shlex.join(["chroot", str(tree), *pip, *files]),
@@ -93,7 +94,8 @@ def wheelhouse(wheel: Path) -> Path:
 def requirements(wheel: Path) -> list[str]:
     """What a wheel depends on, with all its extras (core metadata, Requires-Dist)."""
     found = metadata(wheel, "Requires-Dist")
-    # pip would leave out a line whose marker asks for an extra.
+    # pip would leave out a line whose marker asks for an extra. BuildKit's wheel lies beside this one.
+    found = [line for line in found if not line.startswith("kins-build")]
     return [line.partition(";")[0].strip() if "extra" in line.partition(";")[2] else line for line in found]
 
 

@@ -131,6 +131,34 @@ def test_a_killed_component_comes_back(environment: Environment) -> None:
         run(environment, "kins", "down")
 
 
+def test_claims_are_bound_without_a_node_and_outlive_a_stop(environment: Environment) -> None:
+    """At once, as no pod will ever come; the volume is a directory of the user's, which goes with the claim."""
+    run(environment, "kins", "up", "--control-plane-only")
+    try:
+        claim = {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "data"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+        }
+        apply = ("kins", "kubectl", "apply", "--filename=-")
+        environment.run(apply, user=USER_ID, text=json.dumps(claim))
+        wait = ("kins", "kubectl", "wait", "--timeout=60s")
+        run(environment, *wait, "--for=jsonpath={.status.phase}=Bound", "pvc/data")
+        (volume,) = json.loads(run(environment, "kins", "kubectl", "get", "pv", "--output=json"))["items"]
+        assert "nodeAffinity" not in volume["spec"]
+        directory = volume["spec"]["hostPath"]["path"]
+        run(environment, "touch", f"{directory}/file")
+        assert result(environment, "stop") == [{"name": "default", "outcome": "stopped"}]
+        assert "kins-engine" not in environment.output("ps", "-eo", "args")
+        assert result(environment, "start")["outcome"] == "started"
+        run(environment, "kins", "kubectl", "delete", "pvc/data")
+        run(environment, *wait, "--for=delete", f"pv/{volume['metadata']['name']}")
+        environment.run(["test", "!", "-e", directory])
+    finally:
+        run(environment, "kins", "down")
+
+
 def test_a_killed_supervisor_takes_its_components_along(environment: Environment) -> None:
     """Nothing runs on unsupervised; the next `up` brings the objects back."""
     run(environment, "kins", "up", "--control-plane-only")

@@ -22,7 +22,7 @@ DISK = 800 * MEGABYTE
 # Below this the kubelet acts; what a pod writes leaves less than that, and enough for the store.
 FREE, LARGE = 150 * MEGABYTE, 500 * MEGABYTE
 # What the cluster needs of memory, and what is then left above the threshold: more than this disk, which is memory too.
-CLUSTER, MARGIN = 800 * MEGABYTE, 750 * MEGABYTE
+CLUSTER, MARGIN = 1200 * MEGABYTE, 750 * MEGABYTE
 # How often the kubelet is started to collect images.
 STARTS = 4
 

@@ -1,40 +1,22 @@
-"""Images without a registry: loaded from archives of every form, and how pods ask for them."""
+"""Images without a registry: loaded from archives of every form, listed, saved, removed, and how pods ask for them."""
 
 from __future__ import annotations
 
-import base64
 import gzip
 import hashlib
 import json
-import subprocess
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
 from tests.harness.environment import Environment
-from tests.harness.images import Image, base_tree, image_configuration, layer, write_archive
+from tests.harness.images import SHELL, Image, image_configuration, write_archive
 from tests.scenario.cluster import Cluster, Object
 from tests.scenario.manifests import container, pod
 
 # What an OCI layout may carry its image's name in.
 REFERENCE = "org.opencontainers.image.ref.name"
 MEDIA_TYPE = "application/vnd.oci.image"
-
-
-@pytest.fixture(scope="module")
-def small_layer(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A layer with nothing but bash and its libraries."""
-    tree = tmp_path_factory.mktemp("small") / "tree"
-    linked = subprocess.run(
-        ["chroot", str(base_tree()), "ldd", "/bin/bash"], capture_output=True, text=True, check=True
-    ).stdout
-    for name in ("/bin/bash", *(word for word in linked.split() if word.startswith("/"))):
-        path = tree / name.lstrip("/")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes((base_tree() / name.lstrip("/")).read_bytes())
-        path.chmod(0o755)
-    return layer(tree)
 
 
 def telling(name: str) -> Image:
@@ -65,11 +47,6 @@ def write_layout(image: Image, content: bytes, reference: str, directory: Path) 
     (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
 
 
-def send(environment: Environment, file: Path, path: str) -> None:
-    """Copy a file into the environment."""
-    environment.run(["sh", "-c", 'base64 --decode > "$0"', path], text=base64.b64encode(file.read_bytes()).decode())
-
-
 def test_archives(
     cluster: Cluster, environment: Environment, directory: str, small_layer: bytes, tmp_path: Path
 ) -> None:
@@ -82,8 +59,8 @@ def test_archives(
         write_layout(image, small_layer, reference, place)
         with tarfile.open(image_file := place.with_suffix(".tar"), "w") as archive:
             archive.add(place, ".")
-        send(environment, image_file, f"{directory}/{image_file.name}")
-    send(environment, tmp_path / "packed.tar.gz", f"{directory}/packed.tar.gz")
+        environment.send(image_file, f"{directory}/{image_file.name}")
+    environment.send(tmp_path / "packed.tar.gz", f"{directory}/packed.tar.gz")
     environment.run(["mkdir", f"{directory}/layout"])
     environment.run(["tar", "--extract", f"--directory={directory}/layout", f"--file={directory}/layout.tar"])
 
@@ -120,3 +97,66 @@ def test_pull_policies(cluster: Cluster) -> None:
     reason = "jsonpath={.status.containerStatuses[0].state.waiting.reason}"
     cluster.wait("pod/absent-never", f"{reason}=ErrImageNeverPull")
     cluster.wait("pod/absent-ifnotpresent", f"{reason}=ImagePullBackOff")
+
+
+def named(environment: Environment, name: str) -> Object | None:
+    """An image of the list by one of its names."""
+    return next((each for each in environment.kins_json("image", "list") if name in each["names"]), None)
+
+
+def test_save_remove_and_load_again(cluster: Cluster, environment: Environment, directory: str) -> None:
+    """What was saved comes back by way of standard input, and is the same image; a name goes, the other one stays."""
+    name, saved = f"docker.io/{SHELL.name}", f"{directory}/saved.tar"
+    before = named(environment, name)
+    assert before is not None
+    assert before["digests"] == []
+    environment.kins("image", "save", SHELL.name, "--output", saved)
+    # A second name, as `docker tag` gives one, in the archive's own list of names.
+    retag = (
+        "import json, sys, tarfile; source, target = map(tarfile.open, sys.argv[1:], 'rw')\n"
+        "for member in source:\n"
+        "    content = source.extractfile(member) if member.isfile() else None\n"
+        "    if member.name in ('index.json', 'oci-layout'): continue\n"
+        "    if member.name == 'manifest.json':\n"
+        "        import io; text = content.read().replace(b'shell:1', b'other:2'); member.size = len(text)\n"
+        "        content = io.BytesIO(text)\n"
+        "    target.addfile(member, content)\n"
+        "target.close()"
+    )
+    environment.run(["python3", "-c", retag, saved, f"{directory}/other.tar"])
+    environment.kins("image", "load", f"{directory}/other.tar")
+    other = "docker.io/kins-test/other:2"
+    removed = environment.kins_json("image", "remove", SHELL.name)
+    assert removed == [{"name": name, "id": before["id"], "deleted": False}]
+    assert named(environment, name) is None
+    assert (named(environment, other) or {})["id"] == before["id"]
+    removed = environment.kins_json("image", "remove", "kins-test/other:2")
+    assert removed == [{"name": other, "id": before["id"], "deleted": True}]
+    assert named(environment, other) is None
+
+    loaded = environment.run(["sh", "-c", f"kins image load - < {saved}"])
+    assert loaded.stdout == f"loaded {name}\n"
+    assert named(environment, name) == before
+    cluster.apply(pod("again", container(imagePullPolicy="Never")))
+    cluster.ready("again")
+    assert "docker.io/kins-test/shell:1 " in environment.kins("image", "list").stdout
+
+
+def test_what_cannot_be_done_is_said(cluster: Cluster, environment: Environment, directory: str) -> None:
+    """Each with a code of its own, and nothing changed."""
+    before = environment.kins_json("image", "list")
+    (pause,) = (image for image in before if image["pinned"])
+    for arguments, code in (
+        (("remove", SHELL.name, "absent:1"), "no-such-image"),
+        (("remove", pause["names"][0]), "image-remove-failed"),
+        (("pull", "NO NAME"), "invalid-image-name"),
+        (("pull", "127.0.0.1:9/nobody/listens:1"), "image-pull-failed"),
+        (("load", "absent:1"), "image-not-found"),
+    ):
+        answer = environment.kins("image", *arguments, "--output", "json", check=False)
+        assert json.loads(answer.stdout)["error"]["code"] == code, answer.stdout
+        assert answer.returncode in (1, 2)
+    answer = environment.kins("image", "save", "absent:1", "--output", f"{directory}/absent.tar", check=False)
+    assert "no such image: absent:1" in answer.stderr
+    assert environment.output("ls", "-A", directory) == ""
+    assert environment.kins_json("image", "list") == before

@@ -73,6 +73,7 @@ def test_other_wishes_are_refused(running: Environment) -> None:
     assert refused(running, "up", "--control-plane-only")["code"] == "cluster-differs"
     assert refused(running, "up", "--arg", "etcd:snapshot-count=7")["code"] == "cluster-differs"
     assert refused(running, "up", "--kubelet", "no-cgroups")["code"] == "cluster-differs"
+    assert refused(running, "up", "-p", "8080:30080")["code"] == "cluster-differs"
     without_node = ("up", "--kubelet", "stock", "--control-plane-only")
     assert refused(running, *without_node, status=2)["code"] == "needs-node"
     same = running.kins_json("status")["kubelet"]["kind"]
@@ -88,7 +89,8 @@ def test_status_says_all(running: Environment) -> None:
     assert status["api"]["ready"]
     assert (status["node"]["name"], status["node"]["ready"]) == ("kins-default", True)
     names = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "containerd", "kubelet"]
-    assert [each["name"] for each in status["components"]] == names
+    names += ["egress", "service-proxy", "coredns", "provisioner", "metrics-server"]
+    assert sorted(each["name"] for each in status["components"]) == sorted(names)
     for each in status["components"]:
         assert each["uptime_seconds"] > 0
         assert each["memory_bytes"] > 1 << 20

@@ -20,7 +20,28 @@ from tests.scenario.manifests import pod
 OUTSIDE_OF_NAMESPACES = [
     f"{part}: *" for part in ("addresses", "control groups", "files", "links", "routes", "sysctls")
 ]
-COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "containerd", "kubelet")
+CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+COMPONENTS = (
+    *CONTROL_PLANE,
+    "containerd",
+    "kubelet",
+    "service-proxy",
+    "coredns",
+    "egress",
+    "provisioner",
+    "metrics-server",
+)
+
+
+# Clients and servers of the environment itself.
+LISTEN = "import socket; s = socket.create_server(('127.0.0.1', 8080)); print('listening', flush=True); s.accept()"
+# Nothing is behind the published port: whether it is reset before `connect` returns is a matter of time. That nobody
+# listens would be another error.
+CONNECT = """
+import contextlib, socket
+with contextlib.suppress(ConnectionResetError):
+    socket.create_connection(('127.0.0.1', 8080), 10)
+"""
 
 
 @pytest.fixture(scope="module", params=ENVIRONMENTS)
@@ -92,7 +113,7 @@ def test_each_component_comes_back(environment: Environment, before: Snapshot) -
 
 def test_a_killed_supervisor(environment: Environment, before: Snapshot) -> None:
     """Takes everything with it; `kins up` brings the same cluster back: objects, images, pods, address."""
-    first = up(environment)
+    first = up(environment, "-p", "8080:30080")
     environment.kins("image", "load", f"/images/{SHELL.archive.name}", timeout=PATIENCE)
     run_pod(environment, "kept")
     kill(environment, supervisor(environment))
@@ -100,8 +121,21 @@ def test_a_killed_supervisor(environment: Environment, before: Snapshot) -> None
     assert status(environment)["state"] == "crashed"
     second = up(environment)
     assert (second["outcome"], second["server"]) == ("recovered", first["server"])
+    assert status(environment)["published"] == [{"address": "127.0.0.1", "port": 8080, "node_port": 30080}]
+    environment.output("python3", "-c", CONNECT)
     run_pod(environment, "kept", created=True)
     run_pod(environment, "new")
+
+
+def test_a_published_port_that_cannot_be_had(environment: Environment) -> None:
+    """Is an error before anything is begun."""
+    seen = environment.snapshot()
+    with environment.spawn(["python3", "-c", LISTEN]) as listener:
+        listener.line_with("listening")
+        for place, code in (("8080", "port-taken"), ("192.0.2.1:8080", "address-unavailable")):
+            refused = environment.kins("up", "-p", f"{place}:30080", "--output", "json", check=False)
+            assert json.loads(refused.stdout)["error"]["code"] == code
+    assert environment.changes_since(seen) == ""
 
 
 def test_down_after_a_killed_supervisor(environment: Environment, before: Snapshot) -> None:

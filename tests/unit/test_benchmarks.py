@@ -15,7 +15,7 @@ from benchmarks.inside import intercept as inside
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
-@pytest.mark.parametrize("name", ["startup", "podstart", "intercept"])
+@pytest.mark.parametrize("name", ["startup", "podstart", "intercept", "services"])
 def test_help(name: str, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHON": sys.executable}
     done = subprocess.run(

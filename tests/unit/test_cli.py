@@ -96,9 +96,17 @@ def crashed(command: Command) -> Layout:
         node_address="10.42.0.1",
         pod_range="10.42.0.0/16",
         service_range="10.43.0.0/16",
+        load_balancer_range="10.44.0.0/16",
         api_service_address="10.43.0.1",
         dns_address="10.43.0.10",
-        ports=Ports(api=6443, controller_manager=10257, scheduler=10259, kubelet=10250, kubelet_health=10248),
+        ports=Ports(
+            api=6443,
+            controller_manager=10257,
+            scheduler=10259,
+            kubelet=10250,
+            kubelet_health=10248,
+            metrics_server=10251,
+        ),
     )
     decisions = Decisions(level="control-plane", missing=(MISSING,))
     store.save(
@@ -248,6 +256,10 @@ BAD = [
     (["up", "--with", "nosuch"], "unknown-addition"),
     (["up", "--with", "intercept", "--control-plane-only"], "needs-node"),
     (["up", "--arg", "kubelet"], "invalid-argument"),
+    (["up", "-p", "8080"], "invalid-publish"),
+    (["up", "-p", "8080:30080", "--control-plane-only"], "needs-node"),
+    (["up", "--proxy-for-pods", "--control-plane-only"], "needs-node"),
+    (["up", "--proxy-for-pods"], "no-proxy"),
     (["intercept", "--rule", "uname:", "--", "true"], "invalid-rule"),
     (["intercept", "--rules", "nosuch.yaml", "true"], "invalid-rules-file"),
 ]
@@ -381,6 +393,31 @@ def test_a_crashed_cluster_is_removed_completely(command: Command, crashed: Layo
     assert [item["name"] for section in ("clusters", "contexts", "users") for item in left[section]] == ["mine"]
     assert not left["current-context"]
     assert command.json("list")[1]["result"] == []
+
+
+def test_a_crashed_cluster_can_be_stopped(command: Command, crashed: Layout) -> None:
+    assert command.json("stop", "dev")[1]["result"] == [{"name": "dev", "outcome": "stopped"}]
+    assert command.json("stop", "--all")[1]["result"] == [{"name": "dev", "outcome": "already-stopped"}]
+    assert command("list").stdout.splitlines() == ["NAME   STATE     LEVEL", "dev    stopped   control-plane"]
+    shown = command("status", "dev")
+    assert (shown.returncode, "kins start dev" in shown.stdout) == (1, True)
+    assert "kins-dev" in command.kubeconfig.read_text(), "its entry is kept for the next start"
+    assert command("down", "dev").returncode == 0
+    assert not crashed.directory.exists()
+
+
+def test_what_is_not_there_can_be_neither_stopped_nor_started(command: Command) -> None:
+    for name in ("stop", "start"):
+        code, document = command.json(name, "nosuch")
+        assert (code, document["error"]["code"], document["error"]["hint"]) == (1, "no-such-cluster", "kins list")
+    assert command.json("stop", "--all")[1]["result"] == []
+
+
+def test_what_was_never_completely_made_can_be_neither_stopped_nor_started(command: Command, crashed: Layout) -> None:
+    crashed.record.unlink()
+    for name in ("stop", "start"):
+        code, document = command.json(name, "dev")
+        assert (code, document["error"]["code"]) == (1, "not-running")
 
 
 @pytest.mark.parametrize("damaged", ["record", "supervisor", "facts"])
@@ -553,7 +590,7 @@ def completed(command: Command, words: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ("kins st", ["status"]),
+        ("kins stat", ["status"]),
         ("kins ", list(COMMANDS)),
         ("kins kubeconfig ", ["get", "merge", "remove"]),
         ("kins completion ", ["bash", "zsh", "fish"]),
@@ -578,8 +615,8 @@ def test_bash_completes_with_the_script(command: Command) -> None:
     script = (
         "source <(kins completion bash)\n"
         "function=$(complete -p kins | sed -E 's/.* -F ([^ ]+) .*/\\1/')\n"
-        "COMP_WORDS=(kins st) COMP_CWORD=1\n"
-        '"$function" kins st kins\n'
+        "COMP_WORDS=(kins stat) COMP_CWORD=1\n"
+        '"$function" kins stat kins\n'
         'echo "${COMPREPLY[*]}"\n'
         "COMPREPLY=() COMP_WORDS=(kins status '') COMP_CWORD=2\n"
         "\"$function\" kins '' status\n"

@@ -35,10 +35,11 @@ from kins.cli.main import COMMANDS, cli
 from kins.cluster.creation import Created
 from kins.cluster.deletion import Deleted
 from kins.cluster.events import Event
-from kins.cluster.image_loading import LoadedImage
+from kins.cluster.node_images import ListedImage, LoadedImage, RemovedImage
 from kins.cluster.spec import ClusterSpec, KubeletDecision, Level, Missing, parse_argument
 from kins.cluster.status import ApiHealth, ComponentHealth, NodeHealth, State, Status
-from kins.components import Layout
+from kins.cluster.stopping import Stopped
+from kins.components import Layout, PublishedPort
 from kins.components.environment import NETWORK_VARIABLES
 from kins.errors import KinsError
 from kins.experiments.model import Excerpt, ExperimentResult, Measurement
@@ -55,7 +56,8 @@ from kins.supervise.component import ComponentStatus
 DOCUMENTS = [pytest.param(document, id=str(document.relative_to(ROOT))) for document in documents()]
 REFERENCE = ROOT / "docs" / "reference"
 STRUCTS = [Created, Missing, Event, Deleted, Status, ApiHealth, NodeHealth, ComponentHealth, LoadedImage]
-STRUCTS += [KubeletDecision]
+STRUCTS += [KubeletDecision, PublishedPort, Stopped]
+STRUCTS += [ListedImage, RemovedImage]
 STRUCTS += [SoakReport, Cause, Readiness, Break, Restart, ErrorLines, Trend, Churn, Failure, Latency, Spread]
 STRUCTS += [Surroundings, ExperimentResult, Measurement, Excerpt]
 

@@ -80,5 +80,6 @@ def test_gofmt(gofmt: str) -> None:
 
 
 @pytest.mark.timeout(1200)
-def test_go_vet(go: str) -> None:
-    check([go, "vet", *GO_FLAGS, "./..."], directory=ROOT / "engine", CGO_ENABLED="0", GOTOOLCHAIN="local")
+@pytest.mark.parametrize("module", ["engine", "network"])
+def test_go_vet(go: str, module: str) -> None:
+    check([go, "vet", *GO_FLAGS, "./..."], directory=ROOT / module, CGO_ENABLED="0", GOTOOLCHAIN="local")

@@ -7,8 +7,10 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,10 +19,10 @@ from typing import Any, NoReturn
 import msgspec
 import pytest
 
-from kins.cluster.decisions import IMAGES_LIMIT, MEMORY_LIMIT, decide
+from kins.cluster.decisions import MEMORY_LIMIT, RESOLVERS_LIMIT, SILENT_LIMIT, decide
 from kins.cluster.spec import ClusterSpec
 from kins.network.addresses import POD_RANGE, SERVICE_RANGE
-from kins.sandbox import Facts, choose, probe, probing
+from kins.sandbox import Facts, choose, probe, probes, probing
 from kins.sandbox.levels import NEEDS, REQUIRED_V1, REQUIRED_V2, control_group_layout, image_store
 from kins.sys import mounts, process
 
@@ -50,6 +52,7 @@ LINUX: dict[str, Any] = {
         "net/ipv4/ip_forward": {"value": "1", "writable": True},
     },
     "has_hosts_file": True,
+    "resolvers": {"192.168.1.1": "answers"},
     "programs": {"mount": True, "umount": True},
     "used_ranges": ["127.0.0.1/8", "192.168.1.7/24", "0.0.0.0/0", "fe80::1/64", "::1/128", "::/0"],
 }
@@ -79,6 +82,7 @@ GVISOR: dict[str, Any] = LINUX | {
         "vm/overcommit_memory": {"value": "0", "writable": False},
     },
     "has_hosts_file": False,
+    "resolvers": {},
     "used_ranges": ["127.0.0.1/8", "::1/128"],
 }
 # Any user on an ordinary machine.
@@ -248,10 +252,41 @@ def test_images_are_kept_where_overlays_work(
 
 def test_limits_are_told_where_they_are_ones() -> None:
     gvisor, linux = decide(facts(GVISOR), ANY), decide(facts(LINUX), ANY)
-    assert {MEMORY_LIMIT, IMAGES_LIMIT} <= set(gvisor.limits)
+    size = f"in memory (tmpfs), {facts(GVISOR).memory / 2 / 2**30:.1f} GiB at most"
+    assert MEMORY_LIMIT in gvisor.limits
+    assert any(size in limit for limit in gvisor.limits)
     # The v2 hierarchy has no per-cpu file at all, and enforces limits.
-    assert not {MEMORY_LIMIT, IMAGES_LIMIT} & set(linux.limits)
-    assert not {MEMORY_LIMIT, IMAGES_LIMIT} & set(decide(facts(LINUX_V1), ANY).limits)
+    for each in (linux, decide(facts(LINUX_V1), ANY)):
+        assert MEMORY_LIMIT not in each.limits
+        assert not any("tmpfs" in limit for limit in each.limits)
+
+
+@pytest.mark.parametrize(
+    ("resolvers", "asked", "limit"),
+    [
+        ({}, (), RESOLVERS_LIMIT),
+        ({"8.8.8.8": "unreachable"}, (), RESOLVERS_LIMIT),
+        ({"127.0.0.11": "silent"}, ("127.0.0.11",), SILENT_LIMIT),
+        ({"8.8.8.8": "silent", "fd00::53": "answers"}, ("8.8.8.8", "fd00::53"), None),
+        # Our own server: whoever wants the cluster's names in the sandbox too writes it there.
+        ({"10.43.0.10": "silent"}, (), RESOLVERS_LIMIT),
+        ({"10.43.0.10": "answers", "192.168.1.1": "answers"}, ("192.168.1.1",), None),
+    ],
+)
+def test_outside_names_are_asked_of_resolvers_that_may_answer(
+    resolvers: dict[str, str], asked: tuple[str, ...], limit: str | None
+) -> None:
+    decision = decide(facts(LINUX, resolvers=resolvers), ANY)
+    assert decision.resolvers == asked
+    assert [each for each in decision.limits if each in (RESOLVERS_LIMIT, SILENT_LIMIT)] == ([limit] if limit else [])
+
+
+def test_pods_are_led_outside_where_there_are_tun_devices() -> None:
+    with_tun, without = decide(facts(LINUX), ANY), decide(facts(LINUX, tun=ABSENT), ANY)
+    assert (with_tun.egress, without.egress) == (True, False)
+    assert not any(limit.startswith("egress:") for limit in with_tun.limits)
+    (limit,) = (limit for limit in without.limits if limit.startswith("egress:"))
+    assert ABSENT["cause"] in limit
 
 
 def test_a_decision_keeps_what_is_missing() -> None:
@@ -312,6 +347,41 @@ def test_probes_leave_nothing_behind_and_tell_the_truth(tmp_path: Path) -> None:
         assert answer.works == (answer.cause == ""), name
         assert "the probe failed" not in answer.cause, f"{name} has a defect"
     assert msgspec.json.decode(msgspec.json.encode(found), type=Facts) == found
+
+
+def test_nameservers_of_a_file() -> None:
+    text = "# nameserver 1.1.1.1\nsearch example.org\nnameserver 9.9.9.9\n nameserver fd00::53 # second\nnameserver\n"
+    text += "nameserver fe80::1%eth0\nnameserver 9.9.9.9\nnameserver resolver.example\noptions ndots:2\n"
+    assert probes.nameservers(text) == ["9.9.9.9", "fd00::53"]
+
+
+def test_resolvers_are_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One answers whatever it is asked, one says nothing, at one nobody listens, and one cannot be sent to."""
+    file = tmp_path / "resolv.conf"
+    file.write_text("".join(f"nameserver {each}\n" for each in ("127.0.0.2", "127.0.0.3", "127.0.0.4", "240.0.0.1")))
+    monkeypatch.setattr(probes, "RESOLVER_FILE", str(file))
+    monkeypatch.setattr(probes, "RESOLVER_SECONDS", 0.3)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server, socket.socket(type=socket.SOCK_DGRAM) as deaf:
+        server.bind(("127.0.0.2", 0))
+        port = server.getsockname()[1]
+        deaf.bind(("127.0.0.3", port))
+        monkeypatch.setattr(probes, "DNS_PORT", port)
+
+        def answer() -> None:
+            question, asking = server.recvfrom(512)
+            server.sendto(question[:2] + b"\x81\x05" + question[4:], asking)
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        found = probes.resolvers(tmp_path)
+        answering.join()
+    assert found.pop("240.0.0.1") in ("unreachable", "silent")  # by what the machine's routes say
+    assert found == {"127.0.0.2": "answers", "127.0.0.3": "silent", "127.0.0.4": "unreachable"}
+
+
+def test_no_resolvers_without_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "RESOLVER_FILE", str(tmp_path / "missing"))
+    assert probes.resolvers(tmp_path) == {}
 
 
 @pytest.fixture

@@ -27,9 +27,11 @@ from kins.cluster.spec import (
     Missing,
     Record,
     parse_argument,
+    parse_publish,
+    publish_text,
     validate_name,
 )
-from kins.components import COMPONENT_NAMES, Settings
+from kins.components import COMPONENT_NAMES, PublishedPort, Settings
 from kins.components.settings import Ports
 from kins.errors import KinsError, UsageError
 
@@ -50,15 +52,25 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def a_record(name: str = "default") -> Record:
     """A record with a value in every field."""
     arguments = {"kube-apiserver": ("--v=4", "--feature-gates=A=true,B=false"), "etcd": ("--quota=ü",)}
+    published = (PublishedPort(address="127.0.0.1", port=8080, node_port=30080),)
     settings = Settings(
         name=name,
         node_name=f"kins-{name}",
         node_address="10.42.0.1",
         pod_range="10.42.0.0/16",
         service_range="10.43.0.0/16",
+        load_balancer_range="10.44.0.0/16",
         api_service_address="10.43.0.1",
         dns_address="10.43.0.10",
-        ports=Ports(api=6443, controller_manager=10257, scheduler=10259, kubelet=10250, kubelet_health=10248),
+        ports=Ports(
+            api=6443,
+            controller_manager=10257,
+            scheduler=10259,
+            kubelet=10250,
+            kubelet_health=10248,
+            metrics_server=10251,
+        ),
+        published=published,
         arguments=arguments,
     )
     decisions = Decisions(
@@ -69,7 +81,7 @@ def a_record(name: str = "default") -> Record:
         snapshotter="native",
         images_on="tmpfs",
     )
-    spec = ClusterSpec(name=name, level="control-plane", kubelet="stock", arguments=arguments)
+    spec = ClusterSpec(name=name, level="control-plane", kubelet="stock", published=published, arguments=arguments)
     return Record(identity="012abc", spec=spec, decisions=decisions, settings=settings)
 
 
@@ -139,6 +151,33 @@ def test_arguments_of_another_form(text: str) -> None:
         parse_argument(text)
     assert caught.value.code == "invalid-argument"
     assert caught.value.hint == "kins up --arg kube-apiserver:v=4"
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [("8080:30080", "127.0.0.1"), ("0.0.0.0:8080:30080", "0.0.0.0"), ("192.0.2.1:8080:30080", "192.0.2.1")],
+)
+def test_published_ports(text: str, address: str) -> None:
+    published = parse_publish(text)
+    assert published == PublishedPort(address=address, port=8080, node_port=30080)
+    assert parse_publish(publish_text(published)) == published
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "80", ":", "80:", ":80", "a:80", "80:a", "0:80", "80:65536", "::1:80:80", "h:80:80", "1:2:3:4", "-1:80"],
+)
+def test_published_ports_of_another_form(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_publish(text)
+    assert caught.value.code == "invalid-publish"
+
+
+def test_a_port_is_published_once() -> None:
+    twice = tuple(parse_publish(text) for text in ("80:30080", "127.0.0.1:80:30081"))
+    with pytest.raises(UsageError) as caught:
+        ClusterSpec(published=twice).validate()
+    assert caught.value.code == "invalid-publish"
 
 
 # Places

@@ -456,6 +456,38 @@ def test_a_job_runs_to_its_end(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_a_job_that_nobody_waits_for_any_more_is_reaped(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench(tmp_path) as on:
+            failures: list[object] = []
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+            log = tmp_path / "job.log"
+            script = "echo $$; exec /bin/sleep 0.1"
+            job = asyncio.create_task(on.supervisor.run_job(["/bin/sh", "-c", script], {}, log))
+            await until(lambda: log.exists() and log.read_text().endswith("\n"))
+            job.cancel()
+            await until(lambda: not Path(f"/proc/{log.read_text().strip()}").exists())
+            assert await on.supervisor.run_job(["/bin/sh", "-c", "exit 3"], {}, log) == 3
+            assert failures == []
+
+    asyncio.run(run())
+
+
+@pytest.mark.usefixtures("quick")
+def test_one_component_can_end_before_the_others(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench(tmp_path) as on:
+            one, other = on.start("notify(b'READY=1')\nsleep()"), on.start("notify(b'READY=1')\nsleep()", "other")
+            await until(lambda: one.ready and other.ready)
+            await on.supervisor.end("one")
+            await on.supervisor.end("absent")
+            await asyncio.sleep(10 * TURN)  # longer than a restart would take
+            assert (one.status().state, one.status().last_exit) == ("stopped", "signal SIGTERM")
+            assert (one.restarts, other.status().state) == (0, "ready")
+
+    asyncio.run(run())
+
+
 # A supervisor in a process of its own, which tells the pids of a component and of an orphan.
 SUPERVISOR = """
 import asyncio, sys

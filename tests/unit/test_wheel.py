@@ -17,7 +17,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSIONS: dict[str, Any] = tomllib.loads((ROOT / "versions.toml").read_text())
-PROGRAMS = ["kins-engine", "kins-cni", "kins-intercept", "containerd", "containerd-shim-runc-v2", "runc"]
+PROGRAMS = [
+    "containerd",
+    "containerd-shim-runc-v2",
+    "coredns",
+    "kins-cni",
+    "kins-egress",
+    "kins-engine",
+    "kins-intercept",
+    "runc",
+]
 SIZE_LIMIT = 100_000_000
 PROGRAM_HEADER_INTERPRETER = 3  # PT_INTERP in elf(5): the path of a dynamic loader
 
@@ -25,7 +34,7 @@ PROGRAM_HEADER_INTERPRETER = 3  # PT_INTERP in elf(5): the path of a dynamic loa
 @pytest.fixture(scope="module")
 def wheel() -> Path:
     """The one wheel that `make wheel` leaves."""
-    found = list((ROOT / "dist").glob("*.whl"))
+    found = list((ROOT / "dist").glob("kins-*.whl"))
     assert len(found) == 1, f"make wheel first; in dist/: {found}"
     return found[0]
 
@@ -118,3 +127,20 @@ def test_pause_image_is_a_valid_docker_archive(unpacked: Path, tmp_path: Path) -
         layer.extract("pause", tmp_path, filter="fully_trusted")
     assert not has_interpreter(tmp_path / "pause")
     assert output(tmp_path / "pause", "-v") == f"pause.c v{VERSIONS['pause']['version']}\n"
+
+
+def test_the_wheel_of_the_extra_for_builds(tmp_path: Path) -> None:
+    """It is of the same version and for the same machines, and has BuildKit's programs, static ones."""
+    (wheel,) = (ROOT / "dist").glob("kins_build-*.whl")
+    (own,) = (ROOT / "dist").glob("kins-*.whl")
+    assert wheel.name.replace("kins_build", "kins") == own.name
+    assert wheel.stat().st_size < SIZE_LIMIT
+    with zipfile.ZipFile(wheel) as archive:
+        programs = [name for name in archive.namelist() if "/_bin/" in name]
+        archive.extractall(tmp_path, programs)
+    assert sorted(Path(name).name for name in programs) == ["buildctl", "buildkitd"]
+    version = f"v{VERSIONS['builder']['buildkit']['version']}"
+    for name in programs:
+        assert not has_interpreter(tmp_path / name)
+        (tmp_path / name).chmod(0o755)
+        assert version in output(tmp_path / name, "--version").split()

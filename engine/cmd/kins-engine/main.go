@@ -26,7 +26,12 @@ import (
 
 	"kins/engine/internal/images"
 	"kins/engine/internal/kubelet"
+	"kins/engine/internal/metrics"
 	"kins/engine/internal/oom"
+	"kins/engine/internal/pods"
+	"kins/engine/internal/provisioner"
+	"kins/engine/internal/registry"
+	"kins/engine/internal/serviceproxy"
 )
 
 // applet is one program. run finds its arguments in os.Args, as upstream's commands expect, and returns the exit code.
@@ -44,9 +49,18 @@ var applets = []applet{
 	{"kubelet", "the node agent; --disable-cadvisor[=all] for nodes without cAdvisor's files [and control groups]", func() int {
 		return cli.Run(kubelet.NewCommand(context.Background()))
 	}},
+	{"service-proxy", "answers on the addresses of Services", func() int {
+		return serviceproxy.Main(os.Args[1:], os.Stderr)
+	}},
 	{"kubectl", "the client", runKubectl},
-	{"images", "image archives into containerd's store", func() int { return images.Main(os.Args[1:], os.Stdout, os.Stderr) }},
+	{"images", "images of containerd's store", func() int {
+		return images.Main(os.Args[1:], images.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+	}},
+	{"registry", "a registry of images (distribution)", func() int { return registry.Main(os.Args[1:], os.Stderr) }},
 	{"oom", "tells containerd that a container was killed for want of memory", func() int { return oom.Main(os.Args[1:], os.Stderr) }},
+	{"pods", "stops the containers of a node", func() int { return pods.Main(os.Args[1:], os.Stderr) }},
+	{"provisioner", "a directory for each claim", func() int { return cli.Run(provisioner.NewCommand()) }},
+	{"metrics-server", "figures of nodes and pods (metrics-server)", func() int { return cli.Run(metrics.NewCommand()) }},
 }
 
 func main() {

@@ -21,7 +21,29 @@ func collect(arguments *skel.CmdArgs) error {
 		return err
 	}
 	// Links first, as in DEL. What fails does not keep the rest from being freed.
-	return errors.Join(collectLinks(configuration, valid), collectAddresses(configuration, valid))
+	return errors.Join(
+		collectEgress(configuration, valid), collectLinks(configuration, valid), collectAddresses(configuration, valid),
+	)
+}
+
+func collectEgress(configuration *configuration, valid map[attachment]bool) error {
+	names, err := configuration.Egress.names()
+	keep := hostLinks(valid)
+	for _, name := range names {
+		if !keep[name] {
+			err = errors.Join(err, configuration.Egress.leave(name))
+		}
+	}
+	return err
+}
+
+// hostLinks are the names of the attachments' ends on the node.
+func hostLinks(attachments map[attachment]bool) map[string]bool {
+	names := map[string]bool{}
+	for attachment := range attachments {
+		names[attachment.hostLink()] = true
+	}
+	return names
 }
 
 // collectLinks removes ports of the bridge that are ours. Others may use the bridge as well.
@@ -37,10 +59,7 @@ func collectLinks(configuration *configuration, valid map[attachment]bool) error
 	if err != nil {
 		return fmt.Errorf("cannot list the links: %w", err)
 	}
-	keep := map[string]bool{}
-	for attachment := range valid {
-		keep[attachment.hostLink()] = true
-	}
+	keep := hostLinks(valid)
 	for _, link := range links {
 		name := link.Attrs().Name
 		if link.Attrs().MasterIndex == bridge.Attrs().Index && isHostLink(name) && !keep[name] {

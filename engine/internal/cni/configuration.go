@@ -23,6 +23,8 @@ type configuration struct {
 	Gateway string `json:"gateway"`
 	// DataDir holds a directory for each network, with a file for each taken address and the lock.
 	DataDir string `json:"dataDir"`
+	// Egress is the directory that is shared with the relay of the pods' way out; without it they have none.
+	Egress egress `json:"egress"`
 	// RawValidAttachments hides the list of types.PluginConf, which does not tell an empty list from a missing one.
 	RawValidAttachments json.RawMessage `json:"cni.dev/valid-attachments"`
 
@@ -40,6 +42,9 @@ func readConfiguration(text []byte) (*configuration, error) {
 	}
 	if !filepath.IsAbs(read.DataDir) {
 		return nil, invalid("dataDir", read.DataDir, "an absolute path is needed")
+	}
+	if read.Egress != "" && !filepath.IsAbs(string(read.Egress)) {
+		return nil, invalid("egress", string(read.Egress), "an absolute path is needed")
 	}
 	return read, read.parseAddresses()
 }

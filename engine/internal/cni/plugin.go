@@ -1,7 +1,8 @@
 // Package cni is a CNI plugin (specification 1.0.0 and 1.1.0) that puts each pod on a bridge by a pair of veths and
 // gives it an IPv4 address out of one range. It asks the kernel for nothing but plain netlink requests (no promiscuous
 // mode, packet filter, neighbour entry, rule or sysctl), because gVisor has no others; so neither masquerading nor port
-// mapping lives here. The Services' addresses are the service proxy's concern.
+// mapping lives here. The Services' addresses are the service proxy's concern, the way out of the cluster the egress
+// relay's, to which each pod is told.
 package cni
 
 import (
@@ -73,6 +74,10 @@ func add(arguments *skel.CmdArgs) (err error) {
 	if err != nil {
 		return err
 	}
+	defer undoOnError(&err, func() error { return configuration.Egress.leave(attachment.hostLink()) })
+	if err := configuration.Egress.join(attachment, address, arguments.Netns); err != nil {
+		return err
+	}
 	result := &types100.Result{
 		CNIVersion: types100.ImplementedSpecVersion,
 		Interfaces: []*types100.Interface{bridgeLink, hostLink, podLink},
@@ -124,6 +129,10 @@ func del(arguments *skel.CmdArgs) error {
 		return err
 	}
 	attachment := attachmentOf(arguments)
+	// First: while the relay has a device in the pod's namespace, that stays.
+	if err := configuration.Egress.leave(attachment.hostLink()); err != nil {
+		return err
+	}
 	// The address comes last: nobody may get it while a link that has it is there.
 	if err := removeLink(attachment.hostLink()); err != nil {
 		return err

@@ -7,11 +7,11 @@ import (
 	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
-	"google.golang.org/grpc"
+	"github.com/containerd/containerd/v2/core/images"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// visibleSeconds bounds the wait until the CRI plugin knows an image that is in the store already.
+// visibleSeconds bounds the wait until the CRI plugin knows what is so in the store already.
 const (
 	visibleSeconds  = 10
 	visibleInterval = 5 * time.Millisecond
@@ -52,8 +52,6 @@ func (store *Store) Load(ctx context.Context, path string) ([]Image, error) {
 	imported, err := store.client.Import(
 		ctx, content,
 		containerd.WithImageRefTranslator(func(reference string) string { return imageName(reference, path) }),
-		// Layers are of no use beside their snapshots, and the store may well be in memory.
-		containerd.WithDiscardUnpackedLayers(),
 	)
 	if err != nil {
 		return nil, err
@@ -61,6 +59,21 @@ func (store *Store) Load(ctx context.Context, path string) ([]Image, error) {
 	if len(imported) == 0 {
 		return nil, errors.New("no image with a name in it")
 	}
+	loaded, err := store.unpackAll(ctx, imported)
+	if err != nil {
+		store.discard(context.WithoutCancel(ctx), imported)
+	}
+	return loaded, err
+}
+
+// discard takes back images that cannot be used: a pod would find their names, and no room for their layers.
+func (store *Store) discard(ctx context.Context, unusable []images.Image) {
+	for _, each := range unusable {
+		_ = store.client.ImageService().Delete(ctx, each.Name, images.SynchronousDelete())
+	}
+}
+
+func (store *Store) unpackAll(ctx context.Context, imported []images.Image) ([]Image, error) {
 	loaded := make([]Image, 0, len(imported))
 	for _, each := range imported {
 		image := containerd.NewImage(store.client, each)
@@ -79,45 +92,26 @@ func (store *Store) Load(ctx context.Context, path string) ([]Image, error) {
 	return loaded, nil
 }
 
-// List names what is in the store, the entries by digest that the CRI plugin adds included.
-func (store *Store) List(ctx context.Context) ([]Image, error) {
-	found, err := store.client.ListImages(ctx)
-	if err != nil {
-		return nil, err
-	}
-	described := make([]Image, 0, len(found))
-	for _, each := range found {
-		image, err := describe(ctx, each)
-		if err != nil {
-			return nil, err
-		}
-		described = append(described, image)
-	}
-	return described, nil
+// awaitVisible waits for the CRI plugin: a pod that asked earlier would be told that its image is absent.
+func (store *Store) awaitVisible(ctx context.Context, name string) error {
+	return store.await(ctx, name, func(found *runtime.Image) bool { return found != nil })
 }
 
-// awaitVisible waits for the CRI plugin, which learns of images by events: a pod that asked earlier would be told that
-// its image is absent.
-func (store *Store) awaitVisible(ctx context.Context, name string) error {
+// await waits until the CRI plugin, which learns of changes by events, knows of an image what it shall.
+func (store *Store) await(ctx context.Context, name string, isSo func(*runtime.Image) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, visibleSeconds*time.Second)
 	defer cancel()
-	connection, isGRPC := store.client.Conn().(grpc.ClientConnInterface)
-	if !isGRPC {
-		return fmt.Errorf("containerd's connection is a %T", store.client.Conn())
-	}
-	service := runtime.NewImageServiceClient(connection)
-	request := &runtime.ImageStatusRequest{Image: &runtime.ImageSpec{Image: name}}
 	for {
-		answer, err := service.ImageStatus(ctx, request)
+		found, err := store.status(ctx, name)
 		if err != nil {
-			return fmt.Errorf("asking the CRI plugin for %s: %w", name, err)
+			return err
 		}
-		if answer.GetImage() != nil {
+		if isSo(found) {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the CRI plugin does not see %s: %w", name, ctx.Err())
+			return fmt.Errorf("the CRI plugin does not see what became of %s: %w", name, ctx.Err())
 		case <-time.After(visibleInterval):
 		}
 	}

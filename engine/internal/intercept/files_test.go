@@ -53,7 +53,7 @@ func TestRedirectedScript(t *testing.T) {
 	each(t, func(trial *trial) {
 		trial.needsExecution()
 		script := filepath.Join(trial.to, "script")
-		trial.must(os.WriteFile(script, []byte("#!/bin/sh\necho \"$@\"; cat \"${0%/*}/file\"\n"), 0o755))
+		trial.executable(script, []byte("#!/bin/sh\necho \"$@\"; cat \"${0%/*}/file\"\n"))
 		trial.expect("a b\nredirected\n", filepath.Join(trial.from, "script"), "a", "b")
 	})
 }

@@ -162,7 +162,16 @@ func (trial *trial) install(program string) {
 	trial.Helper()
 	content, err := os.ReadFile(program)
 	trial.must(err)
-	trial.must(os.WriteFile(filepath.Join(trial.to, "program"), content, 0o755))
+	trial.executable(filepath.Join(trial.to, "program"), content)
+}
+
+// executable writes a program while no parallel test forks: a child has the open file until its exec, and whoever runs
+// the program in that moment is told "text file busy".
+func (trial *trial) executable(name string, content []byte) {
+	trial.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	trial.must(os.WriteFile(name, content, 0o755))
 }
 
 func (trial *trial) rule(kind string, members map[string]any) {

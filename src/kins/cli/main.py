@@ -14,13 +14,15 @@ from kins.errors import KinsError, UsageError, system_error
 # Command: (module, one-line help). The modules are loaded when used: `kins --help` must not wait for them.
 COMMANDS = {
     "up": "Bring up a cluster.",
+    "stop": "Stop a cluster and keep its data.",
+    "start": "Start a cluster that was stopped.",
     "down": "Remove a cluster completely.",
     "status": "Show how a cluster is.",
     "list": "List clusters.",
     "logs": "Show the logs of a cluster's components.",
     "kubectl": "Run kubectl against a cluster.",
     "kubeconfig": "Get, merge or remove a cluster's kubeconfig.",
-    "image": "Load images into a cluster's node.",
+    "image": "Load, build, pull, list and save images of a node.",
     "intercept": "Run a command with some system calls answered otherwise.",
     "soak": "Watch a running cluster under a load.",
     "experiments": "Repeat the experiments of a research report.",

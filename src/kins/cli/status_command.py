@@ -36,6 +36,8 @@ def command(name: str, **_: Any) -> None:
 
 def _text(status: Status) -> str:
     lines = [f"Cluster {status.name!r}: {status.state}, level {status.level}"]
+    if status.state == "stopped":
+        return f"{lines[0]}\nhint: kins start {status.name} brings it back, kins down {status.name} removes it"
     if status.state == "crashed":
         return f"{lines[0]}\nhint: kins up {status.name} recovers it, kins down {status.name} removes it"
     if status.api is not None:
@@ -44,8 +46,11 @@ def _text(status: Status) -> str:
         lines.append(f"Node    {status.node.name}   {'Ready' if status.node.ready else 'NotReady'}")
     if status.kubelet is not None:
         lines.append(f"Kubelet {status.kubelet.kind}   {status.kubelet.because}")
+    if status.registry is not None:
+        lines.append(f"Registry {status.registry}")
     lines += [f"Missing {missing.cause}: {missing.hint}" for missing in status.missing]
     lines += [f"Limit   {limit}" for limit in status.limits]
+    lines += [f"Port    {each.address}:{each.port}   node port {each.node_port}" for each in status.published]
     rows = [_row(component) for component in status.components]
     header = ("COMPONENT", "STATE", "HEALTH", "PID", "UPTIME", "RESTARTS", "MEMORY", "LAST EXIT")
     return "\n".join([*lines, "", table(header, rows)])

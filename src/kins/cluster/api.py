@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from kins.components import Layout, Settings
+from kins.components.objects import ApiObject
 
 
 class ApiClient:
@@ -28,18 +29,38 @@ class ApiClient:
         """Status and body of a GET. Raises OSError."""
         return self.request("GET", path, timeout)
 
-    def request(self, method: str, path: str, timeout: float, content: Any = None) -> tuple[int, bytes]:
-        """Status and body of a request with a JSON body. Raises OSError."""
+    def request(
+        self, method: str, path: str, timeout: float, content: Any = None, kind: str = "application/json"
+    ) -> tuple[int, bytes]:
+        """Status and body of a request with a JSON body, whose media type is `kind`. Raises OSError."""
         connection = self._connection(timeout)
         try:
             body = None if content is None else json.dumps(content)
-            connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+            connection.request(method, path, body, {"Content-Type": kind} if body else {})
             response = connection.getresponse()
             return response.status, response.read()
         except http.client.HTTPException as error:
             raise ConnectionError(str(error)) from error
         finally:
             connection.close()
+
+    def put(self, wanted: ApiObject, timeout: float) -> None:
+        """Make an object, or make it what it should be. Raises OSError, also when the API server refuses it."""
+        if wanted.only_made:
+            status, body = self.request("POST", wanted.collection, timeout, wanted.content)
+        else:
+            # Server-side apply (kubernetes.io): the fields that we name, whoever had them before. JSON is YAML.
+            path = f"{wanted.collection}/{wanted.name}?fieldManager=kins&force=true"
+            status, body = self.request("PATCH", path, timeout, wanted.content, "application/apply-patch+yaml")
+        made = status in (http.HTTPStatus.OK, http.HTTPStatus.CREATED)
+        if not made and not (wanted.only_made and status == http.HTTPStatus.CONFLICT):
+            raise ConnectionError(f"{wanted.collection}/{wanted.name}: HTTP {status}: {_excerpt(body)}")
+
+    def remove(self, path: str, timeout: float) -> None:
+        """Delete an object, which may be gone already. Raises OSError."""
+        status, body = self.request("DELETE", path, timeout)
+        if status not in (http.HTTPStatus.OK, http.HTTPStatus.NOT_FOUND):
+            raise ConnectionError(f"DELETE {path}: HTTP {status}: {_excerpt(body)}")
 
     def is_ready(self, timeout: float) -> bool:
         """Whether /readyz says ok."""
@@ -72,6 +93,10 @@ class ApiClient:
 
     def _connection(self, timeout: float) -> http.client.HTTPSConnection:
         return http.client.HTTPSConnection("127.0.0.1", self._port, timeout=timeout, context=self._context)
+
+
+def _excerpt(body: bytes) -> str:
+    return body.decode(errors="replace")[:500]
 
 
 def node_conditions(node: dict[str, Any]) -> dict[str, str]:

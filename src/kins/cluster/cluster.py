@@ -14,11 +14,13 @@ from kins.components.layout import ENGINE
 from kins.errors import KinsError
 
 if TYPE_CHECKING:
+    from kins.cluster.building import BuildRequest
     from kins.cluster.creation import Created
     from kins.cluster.deletion import Deleted
     from kins.cluster.events import Event
-    from kins.cluster.image_loading import LoadedImage
+    from kins.cluster.node_images import ListedImage, LoadedImage, NodeImages, RemovedImage
     from kins.cluster.status import Status
+    from kins.cluster.stopping import Stopped
 
 DEFAULT_TIMEOUT = 120.0
 
@@ -63,6 +65,26 @@ class Cluster:
         began = time.monotonic() if began is None else began
         creation = Creation(wanted, began=began, timeout=timeout, wait=wait, retain=retain, progress=progress)
         return cls(wanted.name), creation.run()
+
+    def start(
+        self,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        wait: bool = True,
+        progress: Callable[[Event], None] = _ignore,
+        began: float | None = None,
+    ) -> Created:
+        """Bring a cluster up that was stopped or has crashed, as it was made. Raises KinsError, such as
+        `no-such-cluster`; its data stays in any case."""
+        self._record()
+        _, created = self.up(self.name, timeout=timeout, wait=wait, progress=progress, began=began)
+        return created
+
+    def stop(self) -> Stopped:
+        """End it in an orderly way and keep its data. Raises KinsError `no-such-cluster`."""
+        from kins.cluster.stopping import stop
+
+        return stop(self.name)
 
     def down(self) -> Deleted:
         """Remove it completely. Raises KinsError `no-such-cluster`."""
@@ -109,11 +131,37 @@ class Cluster:
         directory = store.existing(self.name).logs
         return {path.stem: path for path in sorted(directory.glob("*.log"))}
 
-    def load_images(self, archives: Sequence[Path]) -> Iterator[LoadedImage]:
-        """Load archives into the node's store. Raises KinsError before anything is touched when one is unfit."""
-        from kins.cluster import image_loading
+    def load_images(self, sources: Sequence[Path | str]) -> Iterator[LoadedImage]:
+        """Load archives, `-` for standard input, or images of a running Docker or Podman by their names into the node's
+        store. Raises KinsError before anything is touched when one is unfit."""
+        return self._images().load([str(source) for source in sources])
 
-        return image_loading.load(store.existing(self.name), self._record(), archives)
+    def pull_images(self, names: Sequence[str]) -> Iterator[LoadedImage]:
+        """Pull images into the node's store, with the user's own credentials."""
+        return self._images().pull(names)
+
+    def images(self) -> list[ListedImage]:
+        """The images that pods can use."""
+        return self._images().listed()
+
+    def remove_images(self, names: Sequence[str]) -> list[RemovedImage]:
+        """Take names of images away, and images with their last name."""
+        return self._images().remove(names)
+
+    def save_images(self, names: Sequence[str], target: Path | None) -> None:
+        """Write images as an archive to a file, or to standard output."""
+        self._images().save(names, target)
+
+    def build_image(self, request: BuildRequest) -> list[ListedImage]:
+        """Build an image from a Dockerfile into the node's store; progress goes to standard error."""
+        from kins.cluster.building import build
+
+        return build(store.existing(self.name), self._record(), request)
+
+    def _images(self) -> NodeImages:
+        from kins.cluster.node_images import NodeImages
+
+        return NodeImages(store.existing(self.name), self._record())
 
     def kubectl(self, arguments: Sequence[str]) -> tuple[Path, list[str], dict[str, str]]:
         """Program, arguments and environment of kubectl for this cluster."""

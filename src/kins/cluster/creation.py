@@ -1,8 +1,10 @@
-"""`up`: a cluster from nothing, or back from a crash."""
+"""`up`: a cluster from nothing, or back from a stop or a crash."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import secrets
 import socket
 import subprocess
@@ -21,12 +23,13 @@ from kins.cluster.daemon import Request, hold_node_lock
 from kins.cluster.decisions import decide
 from kins.cluster.events import Event
 from kins.cluster.preparation import administrator
+from kins.cluster.registry import check_port, registry_address
 from kins.cluster.spec import ClusterSpec, Decisions, Missing, Record
-from kins.components import Settings
+from kins.components import PublishedPort, Settings
 from kins.components.settings import Ports
-from kins.errors import KinsError
+from kins.errors import KinsError, UsageError
 from kins.intercept import check_support as check_interception
-from kins.network import addresses
+from kins.network import addresses, proxy
 from kins.sandbox import Facts, probe
 from kins.supervise import control
 from kins.supervise.logs import tail
@@ -37,8 +40,8 @@ DAEMON_SECONDS = 60.0
 
 
 class Created(msgspec.Struct, frozen=True, kw_only=True):
-    """What `up` did. `outcome` is `created`, `recovered` or `already-running`; seconds count from the command's
-    start."""
+    """What `up` did. `outcome` is `created`, `started`, `recovered` or `already-running`; seconds count from the
+    command's start."""
 
     name: str
     outcome: str
@@ -48,6 +51,7 @@ class Created(msgspec.Struct, frozen=True, kw_only=True):
     kubeconfig: str
     server: str
     events: tuple[Event, ...]
+    registry: str | None
 
 
 class Creation:
@@ -57,6 +61,8 @@ class Creation:
         self, spec: ClusterSpec, *, began: float, timeout: float, wait: bool, retain: bool, progress: Progress
     ) -> None:
         spec.validate()
+        if spec.proxy_for_pods:
+            _check_proxy()
         self._spec = spec
         self._began = began
         self._deadline = began + timeout
@@ -82,7 +88,12 @@ class Creation:
             raise self._differs("runs with other arguments")
         if self._spec.kubelet not in ("auto", record.decisions.kubelet and record.decisions.kubelet.kind):
             raise self._differs("runs with another kubelet")
+        if self._spec.published and set(self._spec.published) != set(record.spec.published):
+            raise self._differs("publishes other ports")
+        if self._spec.proxy_for_pods and not record.spec.proxy_for_pods:
+            raise self._differs("tells pods of no proxy")
         self._check_kind(record)
+        self._check_registry(record)
         self._follow()
         return self._result(record, "already-running")
 
@@ -94,6 +105,11 @@ class Creation:
         if self._spec.additions and set(self._spec.additions) != set(record.spec.additions):
             raise self._differs(f"has {', '.join(record.spec.additions) or 'no'} additions")
 
+    def _check_registry(self, record: Record) -> None:
+        if self._spec.registry not in (None, record.spec.registry):
+            port = record.spec.registry
+            raise self._differs(f"has its registry on port {port}" if port is not None else "has no registry")
+
     def _differs(self, how: str) -> KinsError:
         name = self._spec.name
         return KinsError(
@@ -102,29 +118,31 @@ class Creation:
 
     def _start(self) -> Created:
         with _daemon() as daemon:
-            recovered = self._clear_remains()
+            outcome = self._clear_remains()
             record, facts = self._plan()
             try:
                 self._hand_over(daemon, record, facts)
                 self._follow()
-                return self._result(record, "recovered" if recovered else "created")
+                return self._result(record, outcome)
             except BaseException:
                 # Ctrl-C included: whoever asked for a cluster and did not get it finds nothing of it.
                 if store.supervisor(self._files) is None:
                     daemon.kill()  # it has not told its pid yet, and would go on unseen
                     daemon.wait()
-                if not self._retain and not recovered:
+                if not self._retain and outcome == "created":
                     deletion.remove(self._files)
                 elif not self._retain:
                     deletion.stop(self._files)
                 raise
 
-    def _clear_remains(self) -> bool:
-        """Undo what a crashed cluster left; whether its data can be used again."""
+    def _clear_remains(self) -> str:
+        """Undo what a cluster left that is not running; what bringing it up now is called."""
         if not self._files.directory.exists():
-            return False
+            return "created"
         deletion.stop(self._files)
-        return store.record(self._files) is not None
+        if store.record(self._files) is None:
+            return "created"
+        return "started" if self._files.stopped.exists() else "recovered"
 
     def _plan(self) -> tuple[Record, Facts | None]:
         """Everything that can be refused is refused here, before anything is touched."""
@@ -132,9 +150,14 @@ class Creation:
         spec = self._spec
         if old is not None:
             self._check_kind(old)
+            self._check_registry(old)
             kubelet = self._spec.kubelet if self._spec.kubelet != "auto" else old.spec.kubelet
             spec = msgspec.structs.replace(
-                old.spec, kubelet=kubelet, arguments=self._spec.arguments or old.spec.arguments
+                old.spec,
+                kubelet=kubelet,
+                arguments=self._spec.arguments or old.spec.arguments,
+                published=self._spec.published or old.spec.published,
+                proxy_for_pods=self._spec.proxy_for_pods or old.spec.proxy_for_pods,
             )
         if spec.level == "control-plane":
             # It asks nothing of the sandbox.
@@ -144,9 +167,12 @@ class Creation:
             hold_node_lock().close()
             facts = probe(store.home())
             decisions = decide(facts, spec)
-            if decisions.level != "node" and (spec.level == "node" or spec.additions):
+            if decisions.level != "node" and (spec.level == "node" or _needs_node(spec)):
                 raise _no_node(decisions)
+            _check_published(spec.published)
             _check_additions(decisions)
+        if spec.registry is not None:
+            check_port(spec.registry)
         self._tell("probed", _level_sentence(decisions))
         settings = _settings(spec, old.settings.ports if old is not None else None)
         identity = old.identity if old is not None else secrets.token_hex(3)
@@ -157,6 +183,7 @@ class Creation:
         if facts is not None:
             store.save(self._files.facts, facts)
         store.save(self._files.record, record)
+        self._files.stopped.unlink(missing_ok=True)
         assert daemon.stdin is not None
         assert daemon.stdout is not None
         request = Request(directory=str(self._files.directory), began=self._began)
@@ -203,6 +230,7 @@ class Creation:
             kubeconfig=str(path),
             server=record.settings.api_url,
             events=tuple(self._events),
+            registry=registry_address(record.spec),
         )
 
     def _kubeconfig(self, record: Record) -> Path:
@@ -267,6 +295,41 @@ def _check_additions(decisions: Decisions) -> None:
         check_fuse()
 
 
+def _check_proxy() -> None:
+    """Raises UsageError `no-proxy`, and OSError where the authorities cannot be read."""
+    proxy.authorities(os.environ)
+    if not proxy.variables(os.environ):
+        raise UsageError(
+            "there is no proxy to tell pods of: neither HTTP_PROXY nor HTTPS_PROXY is set",
+            code="no-proxy",
+            hint="HTTPS_PROXY=http://proxy.example:3128 kins up --proxy-for-pods",
+        )
+
+
+def _check_published(ports: tuple[PublishedPort, ...]) -> None:
+    """Raises KinsError for the first port that somebody listens on, or whose address is not the sandbox's."""
+    for each in ports:
+        try:
+            socket.create_server((each.address, each.port)).close()
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise KinsError(
+                    f"cannot publish on {each.address}: the sandbox has no such address",
+                    code="address-unavailable",
+                    hint="ip addr",
+                ) from error
+            raise KinsError(
+                f"cannot publish on {each.address} port {each.port}: {error.strerror}",
+                code="port-taken",
+                hint=f"end what listens there, or take another port: kins up -p {each.address}:PORT:{each.node_port}",
+            ) from error
+
+
+def _needs_node(spec: ClusterSpec) -> bool:
+    """Whether it asks for something that only a node has."""
+    return bool(spec.additions or spec.published or spec.proxy_for_pods)
+
+
 def _no_node(decisions: Decisions) -> KinsError:
     """A node was asked for by name: every fact that forbids it, and what would change the first one."""
     causes = "; ".join(f"{missing.fact}: {missing.cause}" for missing in decisions.missing)
@@ -289,9 +352,11 @@ def _settings(spec: ClusterSpec, used: Ports | None) -> Settings:
         node_address=addresses.NODE_ADDRESS,
         pod_range=addresses.POD_RANGE,
         service_range=addresses.SERVICE_RANGE,
+        load_balancer_range=addresses.LOAD_BALANCER_RANGE,
         api_service_address=addresses.API_SERVICE_ADDRESS,
         dns_address=addresses.DNS_ADDRESS,
         ports=used if used is not None and _are_free(used) else _free_ports(),
+        published=spec.published,
         arguments=spec.arguments,
     )
 
@@ -309,14 +374,8 @@ def _are_free(ports: Ports) -> bool:
 
 def _free_ports() -> Ports:
     """Ports that nobody listens on now. All are held until all are known, so that they differ."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(5)]
-    api, controller_manager, scheduler, kubelet, kubelet_health = (each.getsockname()[1] for each in held)
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in msgspec.structs.fields(Ports)]
+    ports = {field.name: each.getsockname()[1] for field, each in zip(msgspec.structs.fields(Ports), held, strict=True)}
     for each in held:
         each.close()
-    return Ports(
-        api=api,
-        controller_manager=controller_manager,
-        scheduler=scheduler,
-        kubelet=kubelet,
-        kubelet_health=kubelet_health,
-    )
+    return Ports(**ports)

@@ -22,6 +22,7 @@ from kins.cluster import node_namespaces, store
 from kins.cluster.boot import Boot
 from kins.cluster.events import EventLog
 from kins.cluster.spec import Record
+from kins.cluster.stopping import end_containers
 from kins.components import Layout
 from kins.errors import KinsError
 from kins.sandbox import Facts
@@ -47,6 +48,7 @@ class Daemon:
         self._record = record
         self._events = EventLog()
         self._stop = asyncio.Event()
+        self._halting: asyncio.Task[None] | None = None
         self._boot = Boot(files, record, facts, self._events, began)
 
     async def run(self) -> None:
@@ -56,15 +58,19 @@ class Daemon:
         server = await control.serve(self._files.control_socket, self._answer)
         print("listening", flush=True)
         _detach(self._files.supervisor_log)
-        boot = asyncio.create_task(self._boot.run())
-        boot.add_done_callback(_report)
+        self._booting = asyncio.create_task(self._boot.run())
+        self._booting.add_done_callback(_report)
         await self._stop.wait()
-        boot.cancel()
+        self._booting.cancel()
         await self._boot.supervisor.stop()
         server.close()
 
     async def _answer(self, call: str) -> AsyncIterator[Any]:
-        match call:
+        name, _, argument = call.partition(" ")
+        match name:
+            case "build":
+                await self._boot.builder.start(argument)
+                yield "ready"
             case "events":
                 async for event in self._events.follow():
                     yield event
@@ -72,8 +78,19 @@ class Daemon:
                 yield {"events": self._events.events, "components": self._boot.supervisor.status()}
             case "usage":
                 yield self._boot.supervisor.measure()
+            case "halt":
+                # A task of its own: it goes on when whoever asked is gone.
+                self._halting = self._halting or asyncio.create_task(self._halt())
+                await asyncio.shield(self._halting)
             case "stop":
                 self._stop.set()
+
+    async def _halt(self) -> None:
+        """End containers as their pods ask for it, then everything."""
+        self._booting.cancel()
+        if self._record.decisions.level == "node":
+            await end_containers(self._boot.supervisor, self._files)
+        self._stop.set()
 
 
 def _report(boot: asyncio.Task[None]) -> None:

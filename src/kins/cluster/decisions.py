@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 import msgspec
 
 from kins.cluster.spec import ClusterSpec, Decisions, KubeletDecision, Missing
 from kins.components.kubelet import Kind
-from kins.network.addresses import POD_RANGE, SERVICE_RANGE
+from kins.network.addresses import LOAD_BALANCER_RANGE, POD_RANGE, SERVICE_RANGE
 from kins.sandbox import Facts, choose
-from kins.sandbox.levels import control_group_layout, has_usage_of_root, image_store
+from kins.sandbox.levels import control_group_layout, has_usage_of_root, image_store, image_store_size
 
-SERVICES_LIMIT = (
-    "Services have no cluster IPs that answer and there is no cluster DNS yet: reach pods by their own address"
-)
+# A stable word before the colon, for programs.
+POLICY_LIMIT = "network-policy: NetworkPolicy objects are accepted and not enforced"
+RESOLVERS_LIMIT = "resolvers: pods find no outside names; this sandbox has no resolver in reach (/etc/resolv.conf)"
+SILENT_LIMIT = "resolvers: pods may find no outside names; no resolver of this sandbox answered (/etc/resolv.conf)"
+EGRESS_LIMIT = "egress: pods reach nothing beyond this sandbox, because it has no tun devices"
 WATCHED_LIMIT = "CPU limits of containers are stored and not enforced; memory limits are, by a look at their processes"
 MEMORY_LIMIT = "memory and CPU limits of containers are stored and not enforced (gVisor's control groups)"
-IMAGES_LIMIT = "the image store is in memory (tmpfs): overlay works on nothing else here"
+IMAGES_LIMIT = (
+    "unpacked images are in memory (tmpfs), {size:.1f} GiB at most, because overlay works on nothing else here: the "
+    "kubelet removes unused ones when 85 % of that are taken"
+)
 
 
 def decide(facts: Facts, spec: ClusterSpec) -> Decisions:
     """The level, why it is no higher, and how the node's needs are met."""
     emulated = "cgroupfs" in spec.additions
-    choice = choose(facts, (POD_RANGE, SERVICE_RANGE), emulated_control_groups=emulated)
+    choice = choose(facts, (POD_RANGE, SERVICE_RANGE, LOAD_BALANCER_RANGE), emulated_control_groups=emulated)
     missing = tuple(
         Missing(fact=lack.fact, cause=lack.cause, consequence=lack.consequence, hint=lack.hint) for lack in choice.lacks
     )
@@ -35,6 +42,8 @@ def decide(facts: Facts, spec: ClusterSpec) -> Decisions:
         images_on=images_on,
         interception=bool(spec.additions),
         control_groups="emulated" if emulated else "kernel",
+        resolvers=_resolvers(facts),
+        egress=facts.tun.works,
         limits=_limits(facts, images_on, emulated=emulated),
     )
 
@@ -61,13 +70,30 @@ def _usage_of_root(facts: Facts, *, emulated: bool) -> tuple[bool, str]:
     return False, "usage_per_cpu: cAdvisor drops the root's figures where cpuacct.usage_percpu is missing"
 
 
+def _resolvers(facts: Facts) -> tuple[str, ...]:
+    """Where questions for outside names go; by `resolvers`. Silent ones as well: they may be busy now. Never to our
+    own DNS server, which a user may have entered into /etc/resolv.conf for good."""
+    own = ipaddress.ip_network(SERVICE_RANGE)
+    return tuple(
+        address
+        for address, answer in facts.resolvers.items()
+        if answer != "unreachable" and ipaddress.ip_address(address) not in own
+    )
+
+
 def _limits(facts: Facts, images_on: str, *, emulated: bool) -> tuple[str, ...]:
-    limits = [SERVICES_LIMIT]
+    limits = [POLICY_LIMIT]
+    if not _resolvers(facts):
+        limits.append(RESOLVERS_LIMIT)
+    elif "answers" not in facts.resolvers.values():
+        limits.append(SILENT_LIMIT)
+    if not facts.tun.works:
+        limits.append(f"{EGRESS_LIMIT} ({facts.tun.cause})")
     if emulated:
         limits.append(WATCHED_LIMIT)
     elif not has_usage_of_root(facts):
         # v2 never has this file; v1 lacks it exactly where control groups are the sandbox kernel's imitation.
         limits.append(MEMORY_LIMIT)
     if images_on == "tmpfs":
-        limits.append(IMAGES_LIMIT)
+        limits.append(IMAGES_LIMIT.format(size=image_store_size(facts) / 2**30))
     return tuple(limits)

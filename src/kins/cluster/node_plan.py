@@ -15,14 +15,14 @@ from kins.cluster.preparation import control_group_name
 from kins.cluster.spec import Record
 from kins.components import Layout, kubelet
 from kins.components.cgroupfs import CONTROL_GROUPS
-from kins.components.containerd import STATE
+from kins.components.containerd import CONTENT, STATE
 from kins.network import addresses
 from kins.plan import AnyStep
 from kins.plan.files import CreateFile, MakeDirectory
-from kins.plan.kernel import AddBridge, MakeControlGroup, SetSysctl
+from kins.plan.kernel import AddAddress, AddBridge, MakeControlGroup, SetSysctl
 from kins.plan.mounts import BindMount, MountFileSystem, SetPropagation
 from kins.sandbox import Facts
-from kins.sandbox.levels import control_group_layout
+from kins.sandbox.levels import control_group_layout, image_store_size
 
 FORWARDING = "net/ipv4/ip_forward"
 
@@ -42,7 +42,14 @@ def node_steps(files: Layout, record: Record, facts: Facts) -> list[AnyStep]:
             address=addresses.with_prefix(addresses.POD_RANGE, 1),
             because="pod network (kins-cni)",
         ),
+        *_service_addresses(),
     ]
+
+
+def _service_addresses() -> Iterator[AnyStep]:
+    """The ranges of Services and of load balancers become local, where the proxy and the DNS server bind."""
+    for network in (addresses.SERVICE_RANGE, addresses.LOAD_BALANCER_RANGE):
+        yield AddAddress(link="lo", address=addresses.with_prefix(network, 1), because="addresses of Services")
 
 
 def _namespaces() -> list[AnyStep]:
@@ -154,10 +161,15 @@ def _directories(files: Layout, record: Record, facts: Facts) -> list[AnyStep]:
     ]
     root = str(files.containerd_root)
     if record.decisions.images_on == "tmpfs":
-        size = f"size={facts.memory // 2},mode=0711"
+        size = f"size={image_store_size(facts)},mode=0711"
+        because = "overlay_on_data"
+        content = f"{root}/{CONTENT}"
         return [
             *steps,
-            MountFileSystem(target=root, kind="tmpfs", options=size, private=True, because="overlay_on_data"),
+            MountFileSystem(target=root, kind="tmpfs", options=size, private=True, because=because),
+            # Compressed layers need no overlay: only what they are unpacked to is in memory.
+            MakeDirectory(path=content, because=because),
+            BindMount(source=str(files.image_content), target=content, because=because),
         ]
     return [*steps, BindMount(source=root, target=root, because="containerd")]
 

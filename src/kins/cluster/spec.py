@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Collection, Iterable
 from typing import Literal
 
 import msgspec
 
-from kins.components import COMPONENT_NAMES, Settings, kubelet
+from kins.components import COMPONENT_NAMES, PublishedPort, Settings, kubelet
 from kins.errors import UsageError
 
 # A DNS label (RFC 1123), as Kubernetes object names; `kins-NAME` must fit into one as well: it is the node's name.
 NAME_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 MAXIMUM_NAME = 58
+PUBLISH_PATTERN = re.compile(r"(?:([0-9.]+):)?([0-9]{1,5}):([0-9]{1,5})")
 Level = Literal["node", "control-plane"]
 KUBELETS = ("auto", *kubelet.FLAGS)
 AskedLevel = Literal["auto", "node", "control-plane"]
@@ -29,7 +31,9 @@ class ClusterSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     `level`: `auto` is the best that the sandbox carries, the others are that one or nothing. `arguments` maps
     components to flags in the form `--name=value`; `kubelet` is a kind of kubelet, or `auto` for the one that the facts
-    suggest. `additions` are names of ADDITIONS, used although mounts would do.
+    suggest. `additions` are names of ADDITIONS, used although mounts would do. `published` are ports of the sandbox
+    that lead to ports of the node; `registry` is the port of a registry on loopback, None for none.
+    `proxy_for_pods`: pods that ask for it are told of the proxy in the caller's environment.
     """
 
     name: str = "default"
@@ -37,6 +41,9 @@ class ClusterSpec(msgspec.Struct, frozen=True, kw_only=True):
     kubelet: str = "auto"
     arguments: dict[str, tuple[str, ...]] = {}
     additions: tuple[str, ...] = ()
+    published: tuple[PublishedPort, ...] = ()
+    registry: int | None = None
+    proxy_for_pods: bool = False
 
     def validate(self) -> None:
         """Raises UsageError naming the first thing that is wrong."""
@@ -47,6 +54,9 @@ class ClusterSpec(msgspec.Struct, frozen=True, kw_only=True):
             raise UsageError(f"unknown component {name!r}", code="unknown-component", hint=_one_of(COMPONENT_NAMES))
         if name := _unknown(self.additions, ADDITIONS):
             raise UsageError(f"unknown addition {name!r}", code="unknown-addition", hint=_one_of(ADDITIONS))
+        places = [(each.address, each.port) for each in self.published]
+        if len(set(places)) < len(places):
+            raise UsageError("a port is published twice", code="invalid-publish", hint="leave one of them out")
         if self.level == "control-plane":
             self._refuse_what_needs_a_node()
 
@@ -54,6 +64,10 @@ class ClusterSpec(msgspec.Struct, frozen=True, kw_only=True):
         option = f"--kubelet {self.kubelet}" if self.kubelet != "auto" else ""
         if self.additions:
             option = f"--with {','.join(self.additions)}"
+        if self.published:
+            option = f"-p {publish_text(self.published[0])}"
+        if self.proxy_for_pods:
+            option = "--proxy-for-pods"
         if option:
             raise UsageError(
                 f"a control plane alone has no node, which {option} is for",
@@ -91,7 +105,8 @@ class KubeletDecision(msgspec.Struct, frozen=True, kw_only=True):
 class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     """What the facts of the sandbox led to.
 
-    `missing`: why the level is no higher; `limits`: sentences on what this level does not do here.
+    `missing`: why the level is no higher; `limits`: sentences on what this level does not do here; `resolvers`: the
+    addresses that answer for outside names; `egress`: whether a relay leads pods to the outside.
     """
 
     level: Level
@@ -102,6 +117,8 @@ class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     images_on: Literal["disk", "tmpfs"] = "disk"
     interception: bool = False
     control_groups: Literal["kernel", "emulated"] = "kernel"
+    resolvers: tuple[str, ...] = ()
+    egress: bool = False
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,3 +152,30 @@ def parse_argument(text: str) -> tuple[str, str]:
             hint="kins up --arg kube-apiserver:v=4",
         )
     return component, f"--{flag.lstrip('-')}"
+
+
+def parse_publish(text: str) -> PublishedPort:
+    """`[ADDRESS:]PORT:NODEPORT`, on loopback unless an address is given. Raises UsageError."""
+    form = PUBLISH_PATTERN.fullmatch(text)
+    if form is not None:
+        address, port, node_port = form[1] or "127.0.0.1", int(form[2]), int(form[3])
+        if _is_ipv4(address) and 0 < port < 65536 and 0 < node_port < 65536:
+            return PublishedPort(address=address, port=port, node_port=node_port)
+    raise UsageError(
+        f"invalid -p {text!r}: it has the form [ADDRESS:]PORT:NODEPORT with an IPv4 address",
+        code="invalid-publish",
+        hint="kins up -p 8080:30080",
+    )
+
+
+def _is_ipv4(text: str) -> bool:
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def publish_text(published: PublishedPort) -> str:
+    """As `parse_publish` reads it."""
+    return f"{published.address}:{published.port}:{published.node_port}"

@@ -15,15 +15,18 @@ import msgspec
 from kins.cluster import store
 from kins.cluster.api import ApiClient, node_conditions
 from kins.cluster.events import Event
+from kins.cluster.registry import registry_address
 from kins.cluster.spec import KubeletDecision, Missing, Record
-from kins.components import Layout
+from kins.components import Layout, PublishedPort
 from kins.errors import KinsError
 from kins.supervise import control
 from kins.supervise.component import ComponentStatus
 
 ANSWER_SECONDS = 5.0
 HEALTH_SECONDS = 2.0
-State = Literal["running", "starting", "failed", "crashed"]
+# Started when the cluster is ready: that the first start takes a moment is no illness.
+LATE = ("provisioner", "metrics-server")
+State = Literal["running", "starting", "failed", "stopped", "crashed"]
 
 
 class ComponentHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +59,8 @@ class ApiHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """A cluster at a moment. `crashed`: it was made, and no supervisor lives; `missing`: why its level is no higher."""
+    """A cluster at a moment. `crashed`: it was made, nobody stopped it, and no supervisor lives; `missing`: why its
+    level is no higher."""
 
     name: str
     state: State
@@ -68,6 +72,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     api: ApiHealth | None
     node: NodeHealth | None
     components: tuple[ComponentHealth, ...]
+    published: tuple[PublishedPort, ...] = ()
+    registry: str | None = None
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +88,7 @@ def status(name: str) -> Status:
     files = store.existing(name)
     record = store.record(files)
     if record is None or store.supervisor(files) is None:
-        return _crashed(name, record)
+        return _not_running(files, record)
     snapshot = msgspec.convert(control.ask_one(files.control_socket, "status", ANSWER_SECONDS), Snapshot)
     with ThreadPoolExecutor(max_workers=8) as pool:
         api = pool.submit(_api, files, record)
@@ -108,13 +114,15 @@ def status(name: str) -> Status:
         api=found_api,
         node=found_node,
         components=components,
+        published=record.settings.published,
+        registry=registry_address(record.spec),
     )
 
 
-def _crashed(name: str, record: Record | None) -> Status:
+def _not_running(files: Layout, record: Record | None) -> Status:
     return Status(
-        name=name,
-        state="crashed",
+        name=files.directory.name,
+        state=_rest(files),
         level=record.decisions.level if record is not None else None,
         healthy=False,
         missing=record.decisions.missing if record is not None else (),
@@ -124,6 +132,11 @@ def _crashed(name: str, record: Record | None) -> Status:
         node=None,
         components=(),
     )
+
+
+def _rest(files: Layout) -> State:
+    """The state of a cluster that no supervisor keeps."""
+    return "stopped" if files.stopped.exists() else "crashed"
 
 
 def _state(events: tuple[Event, ...]) -> State:
@@ -136,6 +149,8 @@ def _state(events: tuple[Event, ...]) -> State:
 
 
 def _is_well(component: ComponentHealth) -> bool:
+    if component.name in LATE and component.state == "starting" and component.restarts == 0:
+        return True
     return component.state == "ready" and component.healthy is not False
 
 
@@ -227,7 +242,7 @@ def summary(name: str) -> dict[str, Any]:
     record = store.record(files)
     level = record.decisions.level if record is not None else None
     if record is None or store.supervisor(files) is None:
-        return {"name": name, "state": "crashed", "level": level}
+        return {"name": name, "state": _rest(files), "level": level}
     try:
         answer = control.ask_one(files.control_socket, "status", ANSWER_SECONDS)
     except KinsError:

@@ -5,6 +5,6 @@ starts, probes or waits.
 """
 
 from kins.components.layout import Layout
-from kins.components.settings import COMPONENT_NAMES, CONTROL_PLANE, NODE, Settings
+from kins.components.settings import COMPONENT_NAMES, CONTROL_PLANE, NODE, PublishedPort, Settings
 
-__all__ = ["COMPONENT_NAMES", "CONTROL_PLANE", "NODE", "Layout", "Settings"]
+__all__ = ["COMPONENT_NAMES", "CONTROL_PLANE", "NODE", "Layout", "PublishedPort", "Settings"]

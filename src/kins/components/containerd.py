@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -12,11 +13,14 @@ from kins.supervise import Component
 
 PAUSE_ARCHIVE = BINARIES / "pause.tar"
 STATE = "/run/containerd"
+# Where its content store is, below its root (plugins/content/local).
+CONTENT = "io.containerd.content.v1.content"
 Snapshotter = Literal["overlayfs", "native"]
 
 # `sandbox` is the pause image of PAUSE_ARCHIVE.
 # - NoNewKeyring: gVisor never frees session keyrings and allows about 200, so that a node would end after some 190
 #   container starts ("unable to create session key: disk quota exceeded").
+# - use_local_image_pull: the other way, by containerd's transfer service, knows one directory of registries only.
 # - enable_unprivileged_*: true by default, and written to a sysctl of the pod that gVisor does not have.
 # - The opt plugin and NRI would create directories outside of the cluster's own.
 CONFIGURATION = """\
@@ -38,6 +42,9 @@ disabled_plugins = [
 
 [plugins."io.containerd.cri.v1.images"]
   snapshotter = "{snapshotter}"
+  use_local_image_pull = true
+  [plugins."io.containerd.cri.v1.images".registry]
+    config_path = "{registries}"
   [plugins."io.containerd.cri.v1.images".pinned_images]
     sandbox = "{pause}"
 
@@ -65,6 +72,15 @@ def configuration_file(layout: Layout) -> Path:
     return layout.configuration / "containerd.toml"
 
 
+def registry_directories() -> tuple[Path, ...]:
+    """Where users configure registries and mirrors, the first one that knows a registry winning: the user's own, as
+    nerdctl reads them without root, before the system's (containerd, docs/hosts.md)."""
+    configured = os.environ.get("XDG_CONFIG_HOME")
+    home = Path(configured) if configured else Path.home() / ".config"
+    own = (home / "containerd" / "certs.d", home / "docker" / "certs.d")
+    return (*own, Path("/etc/containerd/certs.d"), Path("/etc/docker/certs.d"))
+
+
 def configuration(layout: Layout, snapshotter: Snapshotter, pause_image: str) -> str:
     """containerd's configuration, format version 3 (containerd 2.x, docs/cri/config.md)."""
     return CONFIGURATION.format(
@@ -73,6 +89,7 @@ def configuration(layout: Layout, snapshotter: Snapshotter, pause_image: str) ->
         socket=layout.containerd_socket,
         snapshotter=snapshotter,
         pause=pause_image,
+        registries=":".join(map(str, registry_directories())),
         binaries=BINARIES,
         cni=layout.cni_configuration,
     )
@@ -88,7 +105,8 @@ def containerd(layout: Layout, settings: Settings) -> Component:
             "--log-level=warn",
             *settings.extra("containerd"),
         ),
-        environment=component_environment(layout.directory) | network_environment(),
+        environment=component_environment(layout.directory)
+        | network_environment((settings.pod_range, settings.service_range)),
         log=layout.log("containerd"),
         readiness="notify",
         stop_rank=1,

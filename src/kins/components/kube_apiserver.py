@@ -25,6 +25,8 @@ def kube_apiserver(layout: Layout, settings: Settings) -> Component:
             f"--secure-port={settings.ports.api}",
             f"--advertise-address={settings.node_address}",
             "--endpoint-reconciler-type=lease",
+            # Webhooks and other API servers are reached at their Services' endpoints, with or without a proxy here.
+            "--enable-aggregator-routing",
             f"--service-cluster-ip-range={settings.service_range}",
             f"--client-ca-file={layout.certificate('ca')}",
             f"--tls-cert-file={layout.certificate('kube-apiserver')}",

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from kins.components.environment import component_environment, python_environment
 from kins.components.layout import ENGINE, Layout
-from kins.components.settings import Settings
+from kins.components.settings import CLUSTER_DOMAIN, Settings
 from kins.plan import launcher
 from kins.supervise import Component
 
@@ -52,11 +52,19 @@ def programs(layout: Layout) -> Path:
     return layout.configuration / "kubelet-programs"
 
 
-def configuration(layout: Layout, settings: Settings, kind: Kind, control_group: str, resolver: Path) -> dict[str, Any]:
+def credentials_file(layout: Layout) -> Path:
+    """Where it looks for docker's configuration first: in its root directory (pkg/credentialprovider, config.go)."""
+    return layout.kubelet_root / "config.json"
+
+
+def configuration(
+    layout: Layout, settings: Settings, kind: Kind, control_group: str, resolver: Path, *, collects_images: bool
+) -> dict[str, Any]:
     """A KubeletConfiguration (kubelet.config.k8s.io/v1beta1).
 
     Eviction looks at memory only: sandboxes often start on a disk that is nearly full, which upstream's thresholds
-    would answer with a node that takes no pod.
+    would answer with a node that takes no pod. For the same reason unused images are collected only where their store
+    has a size of its own.
     """
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -82,7 +90,7 @@ def configuration(layout: Layout, settings: Settings, kind: Kind, control_group:
         "makeIPTablesUtilChains": False,
         "protectKernelDefaults": False,
         "clusterDNS": [settings.dns_address],
-        "clusterDomain": "cluster.local",
+        "clusterDomain": CLUSTER_DOMAIN,
         "resolvConf": str(resolver),
         "volumePluginDir": str(layout.kubelet_root / "volume-plugins"),
         "evictionHard": {
@@ -91,7 +99,7 @@ def configuration(layout: Layout, settings: Settings, kind: Kind, control_group:
             "nodefs.inodesFree": "0%",
             "imagefs.available": "0%",
         },
-        "imageGCHighThresholdPercent": 100,
+        **({} if collects_images else {"imageGCHighThresholdPercent": 100}),
         "nodeStatusReportFrequency": "1m0s",
         "logging": {"verbosity": 1},
     }

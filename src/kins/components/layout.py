@@ -17,6 +17,7 @@ class Layout:
         self.facts = directory / "facts.json"
         self.journal = directory / "journal.jsonl"
         self.supervisor = directory / "supervisor.json"
+        self.stopped = directory / "stopped"
         self.supervisor_log = directory / "logs" / "supervisor.log"
         self.kubeconfig = directory / "kubeconfig"
         self.kubectl_cache = directory / "kubectl-cache"
@@ -27,16 +28,25 @@ class Layout:
         self.temporary = directory / "tmp"
         self.etcd_data = directory / "etcd"
         self.images = directory / "images"
+        self.registry = directory / "registry"
+        self.builder = directory / "buildkit"
+        self.image_content = directory / "image-content"
         self.containerd_root = directory / "containerd"
         self.kubelet_root = directory / "kubelet"
         self.pod_logs = directory / "pod-logs"
+        self.volumes = directory / "volumes"
         self.addresses = directory / "addresses"
         self.cni_configuration = self.configuration / "cni"
         self.control_socket = self.runtime / "supervisor.sock"
         self.etcd_socket = self.runtime / "etcd.sock"
         self.containerd_socket = self.runtime / "containerd.sock"
+        self.builder_socket = self.runtime / "buildkitd.sock"
+        # Where steps send traces; BuildKit makes it, whether anybody asks for traces or not.
+        self.builder_traces = self.runtime / "buildkitd-traces.sock"
+        self.builder_lock = self.runtime / "buildkitd.lock"
         self.control_groups_state = self.runtime / "cgroupfs.json"
         self.interception_rules = self.configuration / "intercept.json"
+        self.egress = self.runtime / "egress"
         self.kernel_settings = self.runtime / "proc-sys"
 
     def log(self, component: str) -> Path:
@@ -66,9 +76,12 @@ class Layout:
             self.runtime,
             self.temporary,
             self.images,
+            self.registry,
+            self.image_content,
             self.containerd_root,
             self.kubelet_root,
             self.pod_logs,
+            self.volumes,
             self.addresses,
         ):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)

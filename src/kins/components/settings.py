@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import msgspec
 
-CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
-NODE = ("cgroupfs", "containerd", "kubelet")
-COMPONENT_NAMES = (*CONTROL_PLANE, *NODE)
+CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "provisioner")
+NODE = ("cgroupfs", "containerd", "kubelet", "service-proxy", "coredns", "egress", "metrics-server")
+COMPONENT_NAMES = (*CONTROL_PLANE, *NODE, "registry", "buildkitd")
+CLUSTER_DOMAIN = "cluster.local"
 
 
 class Ports(msgspec.Struct, frozen=True, kw_only=True):
-    """TCP ports on the loopback address, chosen once and kept for the cluster's life."""
+    """TCP ports on the loopback address, chosen once and kept for the cluster's life; those of the kubelet and of
+    metrics-server are on the node's address."""
 
     api: int
     controller_manager: int
     scheduler: int
     kubelet: int
     kubelet_health: int
+    metrics_server: int
+
+
+class PublishedPort(msgspec.Struct, frozen=True, kw_only=True):
+    """A TCP port on an IPv4 address of the sandbox that leads to a port of the node."""
+
+    address: str
+    port: int
+    node_port: int
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Names, addresses and ports of one cluster. Addresses are dotted quads, ranges are in CIDR notation.
 
-    `arguments` maps a component to flags (`--name=value`) that are appended to its own, so that they win.
+    `load_balancer_range` is as large as `service_range`. `arguments` maps a component to flags (`--name=value`) that
+    are appended to its own, so that they win.
     """
 
     name: str
@@ -30,9 +42,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     node_address: str
     pod_range: str
     service_range: str
+    load_balancer_range: str
     api_service_address: str
     dns_address: str
     ports: Ports
+    published: tuple[PublishedPort, ...] = ()
     arguments: dict[str, tuple[str, ...]] = {}
 
     def extra(self, component: str) -> tuple[str, ...]:

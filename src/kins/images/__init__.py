@@ -1,4 +1,4 @@
-"""Image archives: what is in a file, before anything is done with it.
+"""Images outside of the node: what is in a file, whose image a name means, a user's credentials, other engines.
 
-Loading is done by the engine against containerd (`engine/internal/images`), asked for by `kins.cluster`.
+What is done with the node's own store is the engine's (`engine/internal/images`), asked for by `kins.cluster`.
 """

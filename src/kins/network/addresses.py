@@ -7,6 +7,8 @@ import ipaddress
 BRIDGE = "kins0"
 POD_RANGE = "10.42.0.0/16"
 SERVICE_RANGE = "10.43.0.0/16"
+# As large as the range of Services: a load balancer has the address at the same place in it as its cluster IP.
+LOAD_BALANCER_RANGE = "10.44.0.0/16"
 
 
 def address_in(network: str, number: int) -> str:

@@ -1,4 +1,4 @@
-"""Steps on kernel settings that outlive every namespace of the node: sysctls, control groups, links."""
+"""Steps on kernel settings that outlive every namespace of the node: sysctls, control groups, links, addresses."""
 
 from __future__ import annotations
 
@@ -113,3 +113,30 @@ class AddBridge(Step, frozen=True, kw_only=True):
     def undo(self) -> None:
         if netlink.link_exists(self.name):
             netlink.delete_link(self.name)
+
+
+class AddAddress(Step, frozen=True, kw_only=True):
+    """An address on a link that is there already. On loopback its whole range is local then, for pods as well: whoever
+    binds an address of it is reached there."""
+
+    link: str
+    address: str
+
+    def describe(self) -> str:
+        return f"ip addr add {self.address} dev {shlex.quote(self.link)}"
+
+    def prepare(self) -> Self | None:
+        # Refused before it is journalled: undoing must never take an address that somebody else gave.
+        if self._is_there():
+            raise FileExistsError(errno.EEXIST, "the sandbox has this address already", self.address)
+        return self
+
+    def execute(self) -> None:
+        netlink.add_address(self.link, self.address)
+
+    def undo(self) -> None:
+        if self._is_there():
+            netlink.delete_address(self.link, self.address)
+
+    def _is_there(self) -> bool:
+        return self.address in netlink.addresses()

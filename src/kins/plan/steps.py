@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from kins.plan.files import CreateFile, MakeDirectory
-from kins.plan.kernel import AddBridge, MakeControlGroup, SetSysctl
+from kins.plan.kernel import AddAddress, AddBridge, MakeControlGroup, SetSysctl
 from kins.plan.mounts import BindMount, MountFileSystem, SetPropagation, Unmount
 
 AnyStep = (
     CreateFile
     | MakeDirectory
+    | AddAddress
     | AddBridge
     | MakeControlGroup
     | SetSysctl

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 VERSION = 2
@@ -19,6 +21,10 @@ class Sysctl(msgspec.Struct, frozen=True):
 
     value: str | None
     writable: bool
+
+
+# `silent`: nothing came back in time; `unreachable`: the kernel says that nobody is there.
+Resolver = Literal["answers", "silent", "unreachable"]
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +49,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     unix_sockets: Answer
     # a new network namespace with IPv4, joined to this one's like a pod's: bridge and veth
     pod_network: Answer
+    # a device whose packets a program takes and gives, in a pod's network namespace
+    tun: Answer
     # system calls of a process tree can be answered by a tracer
     interception: Answer
     # controllers of mounted hierarchies by mount point (cgroups(7)), named ones as `name=systemd`
@@ -54,6 +62,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     usage_per_cpu: bool
     sysctls: dict[str, Sysctl]
     has_hosts_file: bool
+    # what came of a question to each nameserver of /etc/resolv.conf (resolv.conf(5))
+    resolvers: dict[str, Resolver]
     # programs that the kubelet calls
     programs: dict[str, bool]
     used_ranges: tuple[str, ...]

@@ -72,6 +72,11 @@ def image_store(facts: Facts) -> tuple[Literal["overlayfs", "native"], Literal["
     return "native", "disk"
 
 
+def image_store_size(facts: Facts) -> int:
+    """The size in bytes of a store on tmpfs."""
+    return facts.memory // 2
+
+
 def control_group_layout(facts: Facts) -> Literal["v1", "v1-to-mount", "v2", "none"]:
     """Which hierarchy the node uses: what is mounted, before what could be mounted."""
     mounted = {name for controllers in facts.control_groups_v1.values() for name in controllers}

@@ -30,6 +30,7 @@ ANSWERS: dict[str, Callable[[Path], None]] = {
     "kernel_messages": probes.kernel_messages,
     "unix_sockets": probes.unix_sockets,
     "pod_network": probes.pod_network,
+    "tun": probes.tun,
     "interception": probes.interception,
 }
 VALUES: dict[str, tuple[Callable[[Path], Any], Any]] = {
@@ -39,6 +40,7 @@ VALUES: dict[str, tuple[Callable[[Path], Any], Any]] = {
     "usage_per_cpu": (probes.usage_per_cpu, False),
     "sysctls": (probes.sysctls, {}),
     "has_hosts_file": (probes.has_hosts_file, False),
+    "resolvers": (probes.resolvers, {}),
     "programs": (probes.programs, {}),
     "used_ranges": (probes.used_ranges, []),
 }

@@ -67,6 +67,12 @@ class Supervisor:
         """The component's process, or None when it was never started."""
         return self._processes.get(name)
 
+    async def end(self, name: str) -> None:
+        """Stop a component before the others, for good; one that is not there will not be."""
+        if name in self._processes:
+            await self._processes[name].stop(STOP_GRACE)
+            del self._processes[name]
+
     @contextlib.contextmanager
     def suspended(self, *names: str) -> Iterator[None]:
         """Stop (SIGSTOP) components for as long as the block takes; those that are not there are left out.
@@ -114,7 +120,8 @@ class Supervisor:
                 return
             job = self._jobs.pop(pid, None)
             if job is not None:
-                job.set_result(os.waitstatus_to_exitcode(wait_status))
+                if not job.done():  # whoever waited for it may have been cancelled
+                    job.set_result(os.waitstatus_to_exitcode(wait_status))
                 continue
             for supervised in self._processes.values():
                 if supervised.pid == pid:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
-RTM_NEWADDR, RTM_GETADDR = 20, 22
+RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_GETROUTE = 24, 26
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 1, 4, 0x300
 NLM_F_CREATE, NLM_F_EXCL = 0x400, 0x200
@@ -59,12 +59,13 @@ def set_up(name: str) -> None:
 
 
 def add_address(name: str, address: str) -> None:
-    """Give a link an IPv4 address with its prefix, e.g. `10.42.0.1/16`."""
-    interface = ipaddress.ip_interface(address)
-    header = struct.pack("=BBBBI", socket.AF_INET, interface.network.prefixlen, 0, 0, _index(name))
-    packed = interface.ip.packed
-    body = header + _attribute(IFA_LOCAL, packed) + _attribute(IFA_ADDRESS, packed)
-    _request(RTM_NEWADDR, body, NLM_F_CREATE | NLM_F_EXCL)
+    """Give a link an IPv4 address with its prefix, e.g. `10.42.0.1/16`. Raises FileExistsError, OSError."""
+    _request(RTM_NEWADDR, _link_address(name, address), NLM_F_CREATE | NLM_F_EXCL)
+
+
+def delete_address(name: str, address: str) -> None:
+    """Take an IPv4 address with its prefix from a link."""
+    _request(RTM_DELADDR, _link_address(name, address))
 
 
 def links() -> list[Link]:
@@ -122,6 +123,13 @@ def _index(name: str) -> int:
 def _create(name: str, info: bytes) -> None:
     body = _link_header() + _attribute(IFLA_IFNAME, name.encode() + b"\0") + _attribute(IFLA_LINKINFO, info)
     _request(RTM_NEWLINK, body, NLM_F_CREATE | NLM_F_EXCL)
+
+
+def _link_address(name: str, address: str) -> bytes:
+    interface = ipaddress.ip_interface(address)
+    header = struct.pack("=BBBBI", socket.AF_INET, interface.network.prefixlen, 0, 0, _index(name))
+    packed = interface.ip.packed
+    return header + _attribute(IFA_LOCAL, packed) + _attribute(IFA_ADDRESS, packed)
 
 
 def _link_header(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
