@@ -228,8 +228,8 @@ class Boot:
     async def _dns(self) -> None:
         """Its rights first, without which it would wait for its next try."""
         await self._milestone("kube-apiserver").wait()
-        for path, content in coredns_objects(self._record.settings):
-            await self._put(ApiObject.at(path, content))
+        for each in coredns_objects(self._record.settings):
+            await self._put(each)
         self.supervisor.start(coredns(self._files, self._record.settings))
         await self._milestone("coredns").wait()
         await self._tell("dns", "the cluster's DNS server answers")
@@ -246,7 +246,7 @@ class Boot:
         """Wait for it, and tell the tools that ask the cluster for a local registry (KEP-1755)."""
         await self._milestone("registry").wait()
         await self._milestone("kube-apiserver").wait()
-        await self._put(ApiObject.at(*announcement(port)))
+        await self._put(announcement(port))
         await self._tell("registry", f"the registry answers at {address(port)}")
 
     async def _object(self, collection: str, name: str, wanted: Callable[[dict[str, object]], bool]) -> None:

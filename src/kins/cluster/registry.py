@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
 
 from kins.cluster.spec import ClusterSpec
+from kins.components.objects import ApiObject
 from kins.components.registry import address
 from kins.errors import KinsError
 
@@ -27,14 +27,14 @@ def check_port(port: int) -> None:
         ) from error
 
 
-def announcement(port: int) -> tuple[str, dict[str, Any]]:
-    """Path and content of the ConfigMap by which development tools find a cluster's registry (sig-cluster-lifecycle,
-    KEP-1755)."""
-    name = "local-registry-hosting"
-    content = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": name},
-        "data": {"localRegistryHosting.v1": f'host: "{address(port)}"\n'},
-    }
-    return f"/api/v1/namespaces/kube-public/configmaps/{name}", content
+def announcement(port: int) -> ApiObject:
+    """The ConfigMap by which development tools find a cluster's registry (sig-cluster-lifecycle, KEP-1755)."""
+    return ApiObject(
+        collection="/api/v1/namespaces/kube-public/configmaps",
+        content={
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "local-registry-hosting"},
+            "data": {"localRegistryHosting.v1": f'host: "{address(port)}"\n'},
+        },
+    )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from kins.components.environment import component_environment
 from kins.components.layout import BINARIES, Layout
+from kins.components.objects import ApiObject, cluster_rights, rule
 from kins.components.settings import CLUSTER_DOMAIN, Settings
 from kins.supervise import Component
 
@@ -16,7 +16,6 @@ USER = "system:coredns"
 SERVICE = "kube-dns"
 NAMESPACE = "kube-system"
 PORT = 53
-RBAC = "rbac.authorization.k8s.io"
 
 # One zone for the names of the cluster, by name and by address, and one for all others; on the Service's own address.
 # - `pods insecure`: an address for 10-42-0-7.NAMESPACE.pod.cluster.local without looking whether that pod exists, as
@@ -91,40 +90,23 @@ def coredns(layout: Layout, settings: Settings) -> Component:
     )
 
 
-def objects(settings: Settings) -> list[tuple[str, dict[str, Any]]]:
-    """What CoreDNS may do (its kubernetes plugin's documentation), and the Service under which it is found, as paths in
-    the API and objects.
+def objects(settings: Settings) -> tuple[ApiObject, ...]:
+    """What CoreDNS may do (its kubernetes plugin's documentation), and the Service under which it is found.
 
     The Service has no selector: CoreDNS is no pod. Its endpoint is its own address, which tells the proxy for Services
     that somebody else answers there.
     """
-    return [*_rights(), *_service(settings)]
+    return (
+        *cluster_rights(
+            USER,
+            rule("", "services namespaces", "list watch"),
+            rule("discovery.k8s.io", "endpointslices", "list watch"),
+        ),
+        *_service(settings),
+    )
 
 
-def _rights() -> list[tuple[str, dict[str, Any]]]:
-    role = {
-        "apiVersion": f"{RBAC}/v1",
-        "kind": "ClusterRole",
-        "metadata": {"name": USER},
-        "rules": [
-            {"apiGroups": [""], "resources": ["services", "namespaces"], "verbs": ["list", "watch"]},
-            {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
-        ],
-    }
-    binding = {
-        "apiVersion": f"{RBAC}/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": USER},
-        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": USER},
-        "subjects": [{"apiGroup": RBAC, "kind": "User", "name": USER}],
-    }
-    return [
-        (f"/apis/{RBAC}/v1/clusterroles/{USER}", role),
-        (f"/apis/{RBAC}/v1/clusterrolebindings/{USER}", binding),
-    ]
-
-
-def _service(settings: Settings) -> list[tuple[str, dict[str, Any]]]:
+def _service(settings: Settings) -> tuple[ApiObject, ApiObject]:
     ports = [{"name": "dns", "protocol": "UDP", "port": PORT}, {"name": "dns-tcp", "protocol": "TCP", "port": PORT}]
     place = {"name": SERVICE, "namespace": NAMESPACE}
     service = {
@@ -142,7 +124,8 @@ def _service(settings: Settings) -> list[tuple[str, dict[str, Any]]]:
         "endpoints": [{"addresses": [settings.dns_address], "conditions": {"ready": True}}],
         "ports": ports,
     }
-    return [
-        (f"/api/v1/namespaces/{NAMESPACE}/services/{SERVICE}", service),
-        (f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices/{SERVICE}", endpoints),
-    ]
+    collection = f"/namespaces/{NAMESPACE}"
+    return (
+        ApiObject(collection=f"/api/v1{collection}/services", content=service),
+        ApiObject(collection=f"/apis/discovery.k8s.io/v1{collection}/endpointslices", content=endpoints),
+    )

@@ -20,11 +20,6 @@ class ApiObject(msgspec.Struct, frozen=True, kw_only=True):
     content: dict[str, Any]
     only_made: bool = False
 
-    @classmethod
-    def at(cls, path: str, content: dict[str, Any]) -> ApiObject:
-        """The object of a path that ends with its name."""
-        return cls(collection=path.rpartition("/")[0], content=content)
-
     @property
     def name(self) -> str:
         """The object's name."""
