@@ -20,7 +20,7 @@ from kins.cluster.spec import Record
 from kins.components import Layout
 from kins.components.buildkitd import buildkitd, configuration, configuration_file, programs
 from kins.errors import KinsError, UsageError
-from kins.images import references
+from kins.images import archive, references
 from kins.sandbox import Facts
 from kins.sandbox.levels import image_store_size
 from kins.supervise import Supervisor, control
@@ -136,16 +136,11 @@ def build(files: Layout, record: Record, request: BuildRequest) -> list[ListedIm
     if directory is None:
         raise KinsError("BuildKit is not installed", code="build-extra-missing", hint="pip install 'kins[build]'")
     with _building(files, directory):
-        new = request.output.with_name(f".{request.output.name}.new") if request.output else None
-        try:
-            _run_client(files, request, directory, new)
-            if new is not None and request.output is not None:
-                new.replace(request.output)
-        finally:
-            if new is not None:
-                new.unlink(missing_ok=True)
-    if request.output is not None:
-        return []
+        if request.output is not None:
+            with archive.written_whole(request.output) as new:
+                _run_client(files, request, directory, new)
+            return []
+        _run_client(files, request, directory, None)
     if request.tags and record.decisions.images_on == "tmpfs":
         _keep(files, images, request.tags)
     built = {references.whole_name(tag) for tag in request.tags}
@@ -207,6 +202,6 @@ def client_output(request: BuildRequest, target: Path | None) -> str:
 def _keep(files: Layout, images: NodeImages, tags: Sequence[str]) -> None:
     """Keep an archive of what was built, which comes from nowhere else, for the node's next start."""
     with tempfile.TemporaryDirectory(prefix="build-", dir=files.temporary) as directory:
-        archive = Path(directory) / "built.tar"
-        images.save(tags, archive)
-        kept_archives.keep(files, archive, [references.whole_name(tag) for tag in tags])
+        built = Path(directory) / "built.tar"
+        images.save(tags, built)
+        kept_archives.keep(files, built, [references.whole_name(tag) for tag in tags])

@@ -144,13 +144,8 @@ class NodeImages:
         if target is None:
             self._save(names, sys.stdout.buffer)
             return
-        new = target.with_name(f".{target.name}.new")
-        try:
-            with open(new, "wb") as file:
-                self._save(names, file)
-            new.replace(target)
-        finally:
-            new.unlink(missing_ok=True)
+        with archive.written_whole(target) as new, open(new, "wb") as file:
+            self._save(names, file)
 
     def _save(self, names: Sequence[str], output: IO[bytes]) -> None:
         self._run(
@@ -205,7 +200,9 @@ def _found(source: str, place: Path) -> Path:
         path = _from_engine(source, place)
     else:
         path = Path(source)
-    archive.inspect(path)
+    found = archive.inspect(path)
+    if source == STANDARD_INPUT:
+        _refuse_tags_alone(found)
     return path
 
 
@@ -214,14 +211,17 @@ def _from_standard_input(place: Path) -> Path:
     path = place / "standard-input.tar"
     with open(path, "wb") as file:
         shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
-    found = archive.inspect(path)
+    return path
+
+
+def _refuse_tags_alone(found: archive.ArchiveContents) -> None:
+    """The name of a file completes the tags of an OCI layout; standard input has none."""
     if found.kind == "oci-layout" and any(references.is_tag(name) for name in found.names):
         raise UsageError(
             "the OCI layout on standard input has tags without names, and no file name that could complete them",
             code="image-nameless",
             hint="write it to NAME.tar and load that",
         )
-    return path
 
 
 def _from_engine(name: str, place: Path) -> Path:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import tarfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -40,6 +41,17 @@ class _LayoutIndex(msgspec.Struct):
     """index.json."""
 
     manifests: list[_Manifest] | None = None
+
+
+@contextlib.contextmanager
+def written_whole(target: Path) -> Iterator[Path]:
+    """A place to write an archive to, which appears at `target` at the end of the block, whole or not at all."""
+    new = target.with_name(f".{target.name}.new")
+    try:
+        yield new
+        new.replace(target)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def inspect(path: Path) -> ArchiveContents:
