@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TypeVar
 
 from kins.cluster import kept_archives
@@ -108,7 +109,7 @@ class Boot:
         await self._tell("ready", "the cluster is ready")
         await self._start_late()
         if self._record.spec.proxy_for_pods:
-            await share_proxy(self._client())
+            await share_proxy(self._client)
 
     async def _start_late(self) -> None:
         """What nothing waits for: its start would slow down what everybody waits for."""
@@ -126,7 +127,7 @@ class Boot:
     async def _api_ready(self) -> None:
         await self._milestone("kube-apiserver").wait()
         await self._tell("api", "the API server answers")
-        client = self._client()
+        client = self._client
         with self.supervisor.suspended(*NEED_ROLES):
             while not await asyncio.to_thread(client.is_ready, 5.0):
                 await asyncio.sleep(READYZ_INTERVAL)
@@ -147,7 +148,7 @@ class Boot:
         One that goes on refusing is not waited for: a user's webhook may stand in the way that is served by a pod,
         which comes when the cluster is up. An earlier start has then made the object long since.
         """
-        await self._insist(self._client().put, wanted, seconds)
+        await self._insist(self._client.put, wanted, seconds)
 
     async def _insist(self, request: Callable[[Argument, float], None], argument: Argument, seconds: float) -> None:
         """Make a request until it succeeds, or fails so many seconds after the API server was ready (counted once for
@@ -251,7 +252,7 @@ class Boot:
 
     async def _object(self, collection: str, name: str, wanted: Callable[[dict[str, object]], bool]) -> None:
         """Wait until an object is as wanted. A broken watch (the API server died) is made anew."""
-        client = self._client()
+        client = self._client
 
         def watch_once() -> bool:
             try:
@@ -262,7 +263,9 @@ class Boot:
         while not await asyncio.to_thread(watch_once):
             await asyncio.sleep(READYZ_INTERVAL)
 
+    @cached_property
     def _client(self) -> ApiClient:
+        """One for all requests: each new one reads the certificates, which are there from `prepared` on."""
         return ApiClient(self._files, self._record.settings)
 
     def _milestone(self, component: str) -> asyncio.Event:
