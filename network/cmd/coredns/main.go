@@ -14,8 +14,7 @@ import (
 	_ "github.com/coredns/coredns/plugin/kubernetes"
 	_ "github.com/coredns/coredns/plugin/loadbalance"
 	_ "github.com/coredns/coredns/plugin/template"
-
-	"kins/network/internal/notify"
+	"github.com/coreos/go-systemd/v22/daemon"
 )
 
 func main() {
@@ -24,7 +23,7 @@ func main() {
 		if event != caddy.InstanceStartupEvent {
 			return nil
 		}
-		if err := notify.Ready(); err != nil {
+		if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
 			log.Printf("[ERROR] cannot tell the supervisor: %v", err)
 		}
 		return nil

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"syscall"
 
-	"kins/network/internal/notify"
+	"github.com/coreos/go-systemd/v22/daemon"
 )
 
 const usage = "usage: kins-egress --directory DIRECTORY [--direct RANGE,...]\n"
@@ -64,7 +64,7 @@ func run(directory string, direct []netip.Prefix) error {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	go server.serve()
-	if err := notify.Ready(); err != nil {
+	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
 		log.Printf("cannot tell the supervisor: %v", err)
 	}
 	<-stop
