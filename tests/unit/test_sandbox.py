@@ -24,18 +24,19 @@ from kins.cluster.spec import ClusterSpec
 from kins.network.addresses import POD_RANGE, SERVICE_RANGE
 from kins.sandbox import Facts, choose, probe, probes, probing
 from kins.sandbox.levels import NEEDS, REQUIRED_V1, REQUIRED_V2, control_group_layout, image_store
+from kins.sandbox.probes import names
 from kins.sys import mounts, process
 
 WORKS = {"works": True, "cause": ""}
 REFUSED = {"works": False, "cause": "[Errno 1] unshare: Operation not permitted (this sandbox does not allow it)"}
 INVALID = {"works": False, "cause": "[Errno 22] mount: Invalid argument"}
 ABSENT = {"works": False, "cause": "[Errno 2] No such file or directory: '/dev/kmsg'"}
-ANSWERS = (*probing.ANSWERS,)
+ANSWERS = (*probes.ANSWERS,)
 EXT4 = 0xEF53
 
 # An ordinary machine of today.
 LINUX: dict[str, Any] = {
-    "version": 2,
+    "version": 3,
     "uid": 0,
     "capabilities": (1 << 41) - 1,
     "memory": 8 << 30,
@@ -352,20 +353,20 @@ def test_probes_leave_nothing_behind_and_tell_the_truth(tmp_path: Path) -> None:
 def test_nameservers_of_a_file() -> None:
     text = "# nameserver 1.1.1.1\nsearch example.org\nnameserver 9.9.9.9\n nameserver fd00::53 # second\nnameserver\n"
     text += "nameserver fe80::1%eth0\nnameserver 9.9.9.9\nnameserver resolver.example\noptions ndots:2\n"
-    assert probes.nameservers(text) == ["9.9.9.9", "fd00::53"]
+    assert names.nameservers(text) == ["9.9.9.9", "fd00::53"]
 
 
 def test_resolvers_are_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One answers whatever it is asked, one says nothing, at one nobody listens, and one cannot be sent to."""
     file = tmp_path / "resolv.conf"
     file.write_text("".join(f"nameserver {each}\n" for each in ("127.0.0.2", "127.0.0.3", "127.0.0.4", "240.0.0.1")))
-    monkeypatch.setattr(probes, "RESOLVER_FILE", str(file))
-    monkeypatch.setattr(probes, "RESOLVER_SECONDS", 0.3)
+    monkeypatch.setattr(names, "RESOLVER_FILE", str(file))
+    monkeypatch.setattr(names, "RESOLVER_SECONDS", 0.3)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server, socket.socket(type=socket.SOCK_DGRAM) as deaf:
         server.bind(("127.0.0.2", 0))
         port = server.getsockname()[1]
         deaf.bind(("127.0.0.3", port))
-        monkeypatch.setattr(probes, "DNS_PORT", port)
+        monkeypatch.setattr(names, "DNS_PORT", port)
 
         def answer() -> None:
             question, asking = server.recvfrom(512)
@@ -373,15 +374,15 @@ def test_resolvers_are_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
         answering = threading.Thread(target=answer)
         answering.start()
-        found = probes.resolvers(tmp_path)
+        found = names.resolvers(tmp_path)
         answering.join()
     assert found.pop("240.0.0.1") in ("unreachable", "silent")  # by what the machine's routes say
     assert found == {"127.0.0.2": "answers", "127.0.0.3": "silent", "127.0.0.4": "unreachable"}
 
 
 def test_no_resolvers_without_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "RESOLVER_FILE", str(tmp_path / "missing"))
-    assert probes.resolvers(tmp_path) == {}
+    monkeypatch.setattr(names, "RESOLVER_FILE", str(tmp_path / "missing"))
+    assert names.resolvers(tmp_path) == {}
 
 
 @pytest.fixture
@@ -460,7 +461,7 @@ def refuse(_: Path) -> None:
 def test_a_probe_that_fails_is_an_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: Callable[[Path], None], cause: str
 ) -> None:
-    monkeypatch.setitem(probing.ANSWERS, "mounts", function)
+    monkeypatch.setitem(probes.ANSWERS, "mounts", function)
     before = remains(tmp_path)
     found = probe(tmp_path)
     assert not found.mounts.works

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-VERSION = 2
+VERSION = 3
 
 
 class Answer(msgspec.Struct, frozen=True):

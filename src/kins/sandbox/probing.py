@@ -7,43 +7,19 @@ import selectors
 import shutil
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import msgspec
 
-from kins.sandbox import probes
 from kins.sandbox.facts import Answer, Facts
+from kins.sandbox.probes import ANSWERS, SEVERAL, VALUES
+from kins.sandbox.probes.identity import identity
+from kins.sandbox.probes.table import Probe
 from kins.sys import process
 
 # A probe that has not answered by then hangs, which is an answer as well (gVisor without a network of its own does).
 LIMIT_SECONDS = 3.0
-
-# Facts that say whether something works; the others are values.
-ANSWERS: dict[str, Callable[[Path], None]] = {
-    "namespaces": probes.private_namespaces,
-    "mounts": probes.mount_kinds,
-    "overlay_on_data": probes.overlay_on_data,
-    "overlay_on_tmpfs": probes.overlay_on_tmpfs,
-    "overlay_on_proc_sys": probes.overlay_on_proc_sys,
-    "kernel_messages": probes.kernel_messages,
-    "unix_sockets": probes.unix_sockets,
-    "pod_network": probes.pod_network,
-    "tun": probes.tun,
-    "interception": probes.interception,
-}
-VALUES: dict[str, tuple[Callable[[Path], Any], Any]] = {
-    "data_type": (probes.data_type, 0),
-    "control_groups_v1": (probes.control_groups_v1, {}),
-    "control_groups_v1_mountable": (probes.control_groups_v1_mountable, []),
-    "usage_per_cpu": (probes.usage_per_cpu, False),
-    "sysctls": (probes.sysctls, {}),
-    "has_hosts_file": (probes.has_hosts_file, False),
-    "resolvers": (probes.resolvers, {}),
-    "programs": (probes.programs, {}),
-    "used_ranges": (probes.used_ranges, []),
-}
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -83,24 +59,20 @@ def _facts(outcomes: dict[str, Outcome]) -> Facts:
     for name, (_, default) in VALUES.items():
         outcome = outcomes[name]
         values[name] = default if outcome.cause is not None else outcome.value
-    identity = outcomes["identity"].value or probes.identity(Path())
+    known = outcomes["identity"].value or identity(Path())
     mounted, controllers = outcomes["control_groups_v2"].value or (None, [])
     values |= {"control_groups_v2": mounted, "control_groups_v2_controllers": controllers}
-    return msgspec.convert(values | identity, Facts)
+    return msgspec.convert(values | known, Facts)
 
 
 def _run_all(scratch: Path) -> dict[str, Outcome]:
-    functions: dict[str, Callable[[Path], Any]] = {
-        "identity": probes.identity,
-        "control_groups_v2": probes.control_groups_v2,
-    }
-    functions |= ANSWERS | {name: function for name, (function, _) in VALUES.items()}
+    functions: dict[str, Probe] = SEVERAL | ANSWERS | {name: function for name, (function, _) in VALUES.items()}
     running = {name: _fork(function, scratch / name) for name, function in functions.items()}
     deadline = time.monotonic() + LIMIT_SECONDS
     return _gather(running, deadline)
 
 
-def _fork(function: Callable[[Path], Any], scratch: Path) -> tuple[int, int]:
+def _fork(function: Probe, scratch: Path) -> tuple[int, int]:
     """Run a probe in a child; returns its pid and the pipe on which its outcome comes."""
     scratch.mkdir()
     answer, tell = os.pipe()
@@ -112,12 +84,12 @@ def _fork(function: Callable[[Path], Any], scratch: Path) -> tuple[int, int]:
     return pid, answer
 
 
-def _probe_and_exit(function: Callable[[Path], Any], scratch: Path, tell: int, parent: int) -> NoReturn:
+def _probe_and_exit(function: Probe, scratch: Path, tell: int, parent: int) -> NoReturn:
     try:
         # What was opened before: the lock on the cluster is not to outlive the command that holds it.
         os.closerange(3, tell)
         process.die_with(parent)
-        probes.become_harmless()
+        _become_harmless()
         outcome = Outcome(value=function(scratch))
     except OSError as error:
         outcome = Outcome(cause=str(error))
@@ -125,6 +97,12 @@ def _probe_and_exit(function: Callable[[Path], Any], scratch: Path, tell: int, p
         outcome = Outcome(cause=f"the probe failed: {error!r}")
     os.write(tell, msgspec.json.encode(outcome))
     os._exit(0)
+
+
+def _become_harmless() -> None:
+    """What a forked probe does first: die by the signals that its parent handles."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _gather(running: dict[str, tuple[int, int]], deadline: float) -> dict[str, Outcome]:

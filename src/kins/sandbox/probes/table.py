@@ -1,0 +1,14 @@
+"""How a topic lists its probes: by the name of the fact that each gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# A probe gets an empty directory of its own on the file system that holds the clusters.
+Probe = Callable[[Path], Any]
+# Facts that say whether something works.
+Answers = dict[str, Callable[[Path], None]]
+# Facts that are values: the probe, and what counts where it fails.
+Values = dict[str, tuple[Probe, Any]]
