@@ -5,39 +5,28 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 from kins.cluster import kept_archives
 from kins.cluster.api import ApiClient, is_ready_node, is_schedulable
 from kins.cluster.building import Builder
+from kins.cluster.cluster_plan import ClusterPlan
 from kins.cluster.events import Event, EventLog
-from kins.cluster.interception import traced, write_rules
-from kins.cluster.node_plan import emulated_control_group_steps, node_steps
-from kins.cluster.preparation import prepare_control_plane, prepare_node
+from kins.cluster.identities import SIGNING_KEY
+from kins.cluster.preparation import Surroundings
 from kins.cluster.proxy_sharing import share_proxy
-from kins.cluster.registry import announcement
 from kins.cluster.spec import Record
-from kins.components import Layout, metrics_server, provisioner
-from kins.components.cgroupfs import cgroupfs, needing_control_groups
-from kins.components.containerd import PAUSE_ARCHIVE, containerd
-from kins.components.coredns import coredns
-from kins.components.coredns import objects as coredns_objects
-from kins.components.egress import egress
-from kins.components.environment import component_environment
-from kins.components.etcd import etcd
-from kins.components.kube_apiserver import kube_apiserver
-from kins.components.kube_controller_manager import kube_controller_manager
-from kins.components.kube_scheduler import kube_scheduler
-from kins.components.kubelet import kubelet
-from kins.components.layout import ENGINE
+from kins.components import Layout, metrics_server
+from kins.components.containerd import PAUSE_ARCHIVE
 from kins.components.objects import ApiObject
-from kins.components.registry import address, registry
-from kins.components.service_proxy import rights, service_proxy
-from kins.components.versions import pause_image
+from kins.components.registry import address
 from kins.errors import KinsError, system_error
+from kins.pki import create_signing_key, issue
 from kins.plan import Journal
 from kins.sandbox import Facts
 from kins.supervise import Supervisor
@@ -68,7 +57,7 @@ class Boot:
     def __init__(self, files: Layout, record: Record, facts: Facts | None, events: EventLog, began: float) -> None:
         self._files = files
         self._record = record
-        self._facts = facts
+        self._plan = ClusterPlan(files, record, facts)
         self._events = events
         self._began = began
         self._started = datetime.now(UTC)
@@ -90,19 +79,17 @@ class Boot:
             )
 
     async def _run(self) -> None:
-        files, settings = self._files, self._record.settings
-        self.supervisor.start(etcd(files, settings))
-        prepare_control_plane(files, settings)
-        self.supervisor.start(kube_apiserver(files, settings))
+        self._start("etcd")
+        self._prepare_control_plane()
+        self._start("kube-apiserver")
         await self._tell("prepared", "certificates and configuration written")
         waits = [self._api_ready(), self._service_account()]
         if self._record.spec.registry is not None:
-            self.supervisor.start(registry(files, settings, self._record.spec.registry))
+            self._start("registry")
             waits += [self._registry(self._record.spec.registry)]
-        if self._has_node:
+        if self._plan.has_node:
             waits += [self._node()]
-        self.supervisor.start(kube_controller_manager(files, settings))
-        self.supervisor.start(kube_scheduler(files, settings))
+        self._start("kube-controller-manager", "kube-scheduler")
         async with asyncio.TaskGroup() as group:
             for wait in waits:
                 group.create_task(wait)
@@ -111,18 +98,24 @@ class Boot:
         if self._record.spec.proxy_for_pods:
             await share_proxy(self._client)
 
+    def _start(self, *names: str) -> None:
+        for name in names:
+            self.supervisor.start(self._plan.components[name])
+
+    def _prepare_control_plane(self) -> None:
+        create_signing_key(self._files.pki, SIGNING_KEY)
+        issue(self._files.pki, self._plan.control_plane_identities)
+        for each in self._plan.control_plane_files:
+            each.make()
+
     async def _start_late(self) -> None:
         """What nothing waits for: its start would slow down what everybody waits for."""
-        files, settings = self._files, self._record.settings
-        self.supervisor.start(provisioner.provisioner(files, settings, node=self._has_node))
-        if self._has_node:
-            self.supervisor.start(metrics_server.metrics_server(files, settings))
+        self._start("provisioner")
+        if self._plan.has_node:
+            self._start("metrics-server")
             await self._milestone("metrics-server").wait()
-            await self._put(metrics_server.api_service(files), INSIST_LATE_SECONDS)
-
-    @property
-    def _has_node(self) -> bool:
-        return self._record.decisions.level == "node"
+            authority = b64encode(Path(self._files.certificate("ca")).read_bytes()).decode()
+            await self._put(metrics_server.api_service(authority), INSIST_LATE_SECONDS)
 
     async def _api_ready(self) -> None:
         await self._milestone("kube-apiserver").wait()
@@ -133,13 +126,15 @@ class Boot:
                 await asyncio.sleep(READYZ_INTERVAL)
         self._ready_since = time.monotonic()
         await self._tell("readyz", "the API server is ready")
-        objects = provisioner.objects(node=self._has_node)
-        if self._has_node:
-            objects += metrics_server.objects(self._record.settings)
+        if self._plan.has_node:
             # Of an earlier run: discovery would complain until metrics-server answers again.
             path = f"{metrics_server.API_SERVICES}/{metrics_server.API_SERVICE}"
             await self._insist(client.remove, path, INSIST_SECONDS)
-        for each in objects:
+        await self._put_all("provisioner")
+        await self._put_all("metrics-server")
+
+    async def _put_all(self, component: str) -> None:
+        for each in self._plan.objects.get(component, ()):
             await self._put(each)
 
     async def _put(self, wanted: ApiObject, seconds: float = INSIST_SECONDS) -> None:
@@ -170,34 +165,28 @@ class Boot:
         await self._tell("service-account", "pods are admitted: the default ServiceAccount is there")
 
     async def _node(self) -> None:
-        files, settings, decisions = self._files, self._record.settings, self._record.decisions
-        assert self._facts is not None, "the level `node` was chosen from facts"
-        assert decisions.kubelet is not None, "a node has a kubelet"
-        prepare_node(files, self._record, decisions.kubelet, pause_image())
-        journal = Journal(files.journal)
-        journal.execute(node_steps(files, self._record, self._facts))
-        if decisions.control_groups == "emulated":
-            files.control_groups_state.unlink(missing_ok=True)  # of processes that a crash has ended
-            self.supervisor.start(cgroupfs(files, settings))
+        self._prepare_node()
+        journal = Journal(self._files.journal)
+        journal.execute(self._plan.steps)
+        if "cgroupfs" in self._plan.components:
+            self._start("cgroupfs")
             await self._milestone("cgroupfs").wait()
-            journal.execute(emulated_control_group_steps(self._record))
+            journal.execute(self._plan.steps_in_control_groups)
         await self._tell("sandbox", "the sandbox is prepared for a node")
-        runtime, agent = containerd(files, settings), kubelet(files, settings, decisions.kubelet.kind)
-        if decisions.control_groups == "emulated":
-            agent = needing_control_groups(agent)
-        if decisions.interception:
-            write_rules(files, self._record, self._facts)
-            runtime, agent = traced(runtime, files), traced(agent, files)
-        self.supervisor.start(runtime)
-        if decisions.egress:
-            self.supervisor.start(egress(files, settings))
-        self.supervisor.start(agent)
-        self.supervisor.start(service_proxy(files, settings))
+        self._start("containerd")
+        if self._record.decisions.egress:
+            self._start("egress")
+        self._start("kubelet", "service-proxy")
         async with asyncio.TaskGroup() as group:
             group.create_task(self._services())
             group.create_task(self._images())
             group.create_task(self._node_ready())
             group.create_task(self._dns())
+
+    def _prepare_node(self) -> None:
+        issue(self._files.pki, self._plan.node_identities)
+        for each in self._plan.node_files(Surroundings.here()):
+            each.make()
 
     async def _images(self) -> None:
         await self._milestone("containerd").wait()
@@ -210,8 +199,8 @@ class Boot:
 
     async def _run_images(self, command: str, *arguments: str) -> None:
         log = self._files.log("images")
-        argv = [str(ENGINE), "images", command, "--address", str(self._files.containerd_socket), *arguments]
-        code = await self.supervisor.run_job(argv, component_environment(self._files.directory), log)
+        job = self._plan.image_job(command, *arguments)
+        code = await self.supervisor.run_job(list(job.argv), job.environment, log)
         if code != 0:
             raise KinsError(
                 "images could not be loaded into containerd: " + "; ".join(tail(log, 3)),
@@ -221,17 +210,15 @@ class Boot:
 
     async def _services(self) -> None:
         await self._milestone("kube-apiserver").wait()
-        for each in rights():
-            await self._put(each)
+        await self._put_all("service-proxy")
         await self._milestone("service-proxy").wait()
         await self._tell("services", "the addresses of Services answer")
 
     async def _dns(self) -> None:
         """Its rights first, without which it would wait for its next try."""
         await self._milestone("kube-apiserver").wait()
-        for each in coredns_objects(self._record.settings):
-            await self._put(each)
-        self.supervisor.start(coredns(self._files, self._record.settings))
+        await self._put_all("coredns")
+        self._start("coredns")
         await self._milestone("coredns").wait()
         await self._tell("dns", "the cluster's DNS server answers")
 
@@ -247,7 +234,7 @@ class Boot:
         """Wait for it, and tell the tools that ask the cluster for a local registry (KEP-1755)."""
         await self._milestone("registry").wait()
         await self._milestone("kube-apiserver").wait()
-        await self._put(announcement(port))
+        await self._put_all("registry")
         await self._tell("registry", f"the registry answers at {address(port)}")
 
     async def _object(self, collection: str, name: str, wanted: Callable[[dict[str, object]], bool]) -> None:

@@ -115,10 +115,10 @@ class Cluster:
     def merge_kubeconfig(self) -> Path:
         """Write it into the user's kubeconfig and make it current; returns the file."""
         from kins import kubeconfig
-        from kins.cluster.preparation import administrator
+        from kins.cluster.preparation import administrator_entry
 
         files = store.existing(self.name)
-        return kubeconfig.merge(administrator(files, self._record().settings))
+        return kubeconfig.merge(administrator_entry(files, self._record().settings))
 
     def remove_kubeconfig(self) -> list[Path]:
         """Take it out of the user's kubeconfig; returns the files that changed."""

@@ -12,13 +12,14 @@ from kins.sandbox import Facts
 from kins.supervise import Component
 
 
-def write_rules(files: Layout, record: Record, facts: Facts) -> None:
-    """The rules of this node: kernel settings and messages that mounts would give, and the emulated control groups."""
+def rules(files: Layout, record: Record, facts: Facts) -> bytes:
+    """The rules of this node as the tracer reads them: kernel settings and messages that mounts would give, and the
+    emulated control groups."""
     silent = not facts.kernel_messages.works
-    rules = [*intercept.node_rules(kubelet.SYSCTLS, str(files.kernel_settings), without_kernel_messages=silent)]
+    found = [*intercept.node_rules(kubelet.SYSCTLS, str(files.kernel_settings), without_kernel_messages=silent)]
     if record.decisions.control_groups == "emulated":
-        rules += [intercept.convert(each) for each in cgroupfs.rules(CONTROL_GROUPS, VERSION)]
-    files.interception_rules.write_bytes(intercept.encode(rules))
+        found += [intercept.convert(each) for each in cgroupfs.rules(CONTROL_GROUPS, VERSION)]
+    return intercept.encode(found)
 
 
 def traced(component: Component, files: Layout) -> Component:

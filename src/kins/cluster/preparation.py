@@ -1,167 +1,77 @@
-"""The files that components read, written before they start: certificates, kubeconfigs, configurations."""
+"""The files that components read, as data: client configurations, kubeconfigs, configuration files."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
-from kins import kubeconfig, pki
+import msgspec
+
+from kins import kubeconfig
+from kins.cluster.identities import ADMINISTRATOR, CONTROL_PLANE_CLIENTS, NODE_CLIENTS
+from kins.cluster.interception import rules
 from kins.cluster.kubelet_view import kubelet_view
-from kins.cluster.spec import KubeletDecision, Record
-from kins.components import (
-    Layout,
-    Settings,
-    containerd,
-    coredns,
-    kubelet,
-    metrics_server,
-    provisioner,
-    service_proxy,
-)
+from kins.cluster.prepared import EmptyDirectory, Kubeconfig, Nothing, Prepared, SymbolicLink, TextFile
+from kins.cluster.spec import Record
+from kins.components import Layout, Settings, containerd, coredns, kubelet
 from kins.components.environment import SYSTEM_PATH
+from kins.components.versions import pause_image
 from kins.images.credentials import configuration_file
 from kins.network import cni
 from kins.plan import launcher
+from kins.sandbox import Facts
 
-API_SERVER_NAMES = (
-    "localhost",
-    "kubernetes",
-    "kubernetes.default",
-    "kubernetes.default.svc",
-    "kubernetes.default.svc.cluster.local",
-)
-# Identity, common name and organisations as upstream's kubeadm gives them (kubernetes.io: PKI certificates and
-# requirements).
-CLIENTS = (
-    ("admin", "kubernetes-admin", ("system:masters",)),
-    ("kube-apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",)),
-    ("kube-controller-manager", "system:kube-controller-manager", ()),
-    ("kube-scheduler", "system:kube-scheduler", ()),
-    ("provisioner", provisioner.USER, ()),
-)
-WITH_KUBECONFIG = ("kube-controller-manager", "kube-scheduler", "provisioner")
+RESOLVER_FILE = "/etc/resolv.conf"
 
 
-def prepare_control_plane(files: Layout, settings: Settings) -> None:
-    """Certificates and client configurations of the control plane, and the administrator's kubeconfig."""
-    authority = pki.Authority.open(files.pki, "ca")
-    front_proxy = pki.Authority.open(files.pki, "front-proxy-ca")
-    pki.create_signing_key(files.pki, "sa")
-    for name, common_name, organizations in CLIENTS:
-        authority.issue(name, common_name, organizations)
-    front_proxy.issue("front-proxy-client", "front-proxy-client")
-    authority.issue(
-        "kube-apiserver",
-        "kube-apiserver",
-        dns_names=API_SERVER_NAMES,
-        ip_addresses=("127.0.0.1", settings.node_address, settings.api_service_address),
-    )
-    for name in WITH_KUBECONFIG:
-        _write_client_configuration(files, settings, name, files.client_configuration(name))
-    _write_client_configuration(files, settings, "admin", files.kubeconfig)
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """What files say of the sandbox and the package besides the facts: the lines of resolv.conf(5), the path of the
+    user's credentials for registries, the pause image's name."""
+
+    resolver_lines: tuple[str, ...]
+    credentials: str
+    pause_image: str
+
+    @classmethod
+    def here(cls) -> Surroundings:
+        """As they are now. Raises OSError, and KinsError `not-built`."""
+        try:
+            lines = Path(RESOLVER_FILE).read_text().splitlines()
+        except FileNotFoundError:
+            lines = []
+        return cls(resolver_lines=tuple(lines), credentials=str(configuration_file()), pause_image=pause_image())
 
 
-def prepare_node(files: Layout, record: Record, chosen: KubeletDecision, pause_image: str) -> None:
+def control_plane_files(files: Layout, settings: Settings) -> list[Prepared]:
+    """Client configurations of the control plane, and the administrator's kubeconfig."""
+    return [*_client_configurations(files, settings, CONTROL_PLANE_CLIENTS), administrator(files, settings)]
+
+
+def node_files(files: Layout, record: Record, facts: Facts, surroundings: Surroundings) -> list[Prepared]:
     """What containerd, the CNI plugin, the kubelet, the proxy for Services and CoreDNS read."""
-    settings = record.settings
-    authority = pki.Authority.open(files.pki, "ca")
-    authority.issue("kubelet-client", f"system:node:{settings.node_name}", ("system:nodes",))
-    authority.issue(
-        "kubelet",
-        settings.node_name,
-        dns_names=(settings.node_name,),
-        ip_addresses=(settings.node_address, "127.0.0.1"),
-    )
-    authority.issue("service-proxy", service_proxy.USER)
-    _write_client_configuration(files, settings, "kubelet-client", files.client_configuration("kubelet"))
-    _write_client_configuration(files, settings, "service-proxy", files.client_configuration("service-proxy"))
-    authority.issue(
-        "metrics-server",
-        metrics_server.USER,
-        dns_names=(metrics_server.HOST,),
-        ip_addresses=(settings.node_address,),
-    )
-    _write_client_configuration(files, settings, "metrics-server", files.client_configuration("metrics-server"))
-    containerd.configuration_file(files).write_text(
-        containerd.configuration(files, record.decisions.snapshotter, pause_image)
-    )
-    _write_json(files.cni_configuration / cni.FILE_NAME, _pod_network(files, record))
-    resolver = resolver_file(files)
-    _write_json(
-        kubelet.configuration_file(files),
-        kubelet.configuration(
-            files,
-            settings,
-            chosen.kind,
-            f"/{control_group_name(record)}",
-            resolver,
-            collects_images=record.decisions.images_on == "tmpfs",
+    return [
+        *_client_configurations(files, record.settings, NODE_CLIENTS),
+        *_container_runtime(files, record, surroundings),
+        *_kubelet(files, record, surroundings),
+        *_kubelet_view(files, record),
+        TextFile(
+            path=str(coredns.configuration_file(files)),
+            content=coredns.configuration(files, record.settings, record.decisions.resolvers),
+            because="coredns",
         ),
-    )
-    _link_credentials(files)
-    if record.decisions.images_on == "tmpfs":
-        _empty_image_content(files)
-    _write_view(files, record, chosen)
-    resolver.write_text(_resolver_text(settings))
-    authority.issue("coredns", coredns.USER)
-    _write_client_configuration(files, settings, "coredns", files.client_configuration("coredns"))
-    coredns.configuration_file(files).write_text(coredns.configuration(files, settings, record.decisions.resolvers))
+        *_interception(files, record, facts),
+    ]
 
 
-def _pod_network(files: Layout, record: Record) -> dict[str, Any]:
-    """The CNI configuration. No pod is there yet: what lies in the relay's directory is of a cluster that crashed."""
-    shutil.rmtree(files.egress, ignore_errors=True)
-    if not record.decisions.egress:
-        return cni.configuration(files.addresses)
-    files.egress.mkdir(mode=0o700)
-    return cni.configuration(files.addresses, files.egress)
+def administrator(files: Layout, settings: Settings) -> Kubeconfig:
+    """The cluster as its user's kubeconfig has it."""
+    return _kubeconfig(files, settings, ADMINISTRATOR, files.kubeconfig, "kubectl")
 
 
-def _resolver_text(settings: Settings) -> str:
-    """A resolv.conf(5) with the sandbox's search domains and options, if it has one, and the cluster's DNS server.
-
-    That one asks the sandbox's own resolvers. Pods could not when they listen on loopback, and containerd fails a pod
-    that has no nameserver where the sandbox has no /etc/resolv.conf.
-    """
-    try:
-        lines = Path("/etc/resolv.conf").read_text().splitlines()
-    except FileNotFoundError:
-        lines = []
-    kept = [line for line in lines if line.split()[:1] != ["nameserver"]]
-    return "\n".join([f"nameserver {settings.dns_address}", *kept, ""])
-
-
-def _empty_image_content(files: Layout) -> None:
-    """Remove the compressed layers and BuildKit's cache of an earlier life, whose records were in memory."""
-    shutil.rmtree(files.builder, ignore_errors=True)
-    shutil.rmtree(files.image_content)
-    files.image_content.mkdir(mode=0o700)
-
-
-def _link_credentials(files: Layout) -> None:
-    """Let the kubelet pull with what `docker login` wrote, now or later: it reads the file every five minutes."""
-    link = kubelet.credentials_file(files)
-    link.unlink(missing_ok=True)
-    link.symlink_to(configuration_file())
-
-
-def _write_view(files: Layout, record: Record, chosen: KubeletDecision) -> None:
-    """What the kubelet's own mount namespace needs; a recovered cluster may have had one before."""
-    kubelet.view_file(files).unlink(missing_ok=True)
-    if not chosen.view:
-        return
-    launcher.write(kubelet.view_file(files), kubelet_view(files, control_group_name(record)))
-    kubelet.programs(files).mkdir(exist_ok=True)
-    lazy = kubelet.programs(files) / "umount"
-    lazy.write_text(kubelet.LAZY_UNMOUNT.format(path=SYSTEM_PATH))
-    lazy.chmod(0o755)
-
-
-def resolver_file(files: Layout) -> Path:
-    """The resolv.conf that the kubelet knows: whole for pods with dnsPolicy Default, else its search domains."""
-    return files.configuration / "resolv.conf"
+def administrator_entry(files: Layout, settings: Settings) -> kubeconfig.Entry:
+    """The cluster as an entry of other kubeconfigs."""
+    return administrator(files, settings).entry()
 
 
 def control_group_name(record: Record) -> str:
@@ -169,24 +79,108 @@ def control_group_name(record: Record) -> str:
     return f"kins-{record.spec.name}-{record.identity}"
 
 
-def administrator(files: Layout, settings: Settings) -> kubeconfig.Entry:
-    """The cluster as a kubeconfig entry for its user."""
-    return _entry(files, settings, "admin")
+def _client_configurations(files: Layout, settings: Settings, clients: dict[str, str]) -> list[Prepared]:
+    """Kubeconfigs of components, which show the certificates of identities."""
+    return [
+        _kubeconfig(files, settings, identity, files.client_configuration(name), name)
+        for name, identity in clients.items()
+    ]
 
 
-def _entry(files: Layout, settings: Settings, identity: str) -> kubeconfig.Entry:
-    return kubeconfig.Entry(
+def _kubeconfig(files: Layout, settings: Settings, identity: str, path: Path, because: str) -> Kubeconfig:
+    return Kubeconfig(
+        path=str(path),
         name=f"kins-{settings.name}",
         server=settings.api_url,
-        certificate_authority_data=Path(files.certificate("ca")).read_bytes(),
-        client_certificate_data=Path(files.certificate(identity)).read_bytes(),
-        client_key_data=Path(files.key(identity)).read_bytes(),
+        authority=files.certificate("ca"),
+        certificate=files.certificate(identity),
+        key=files.key(identity),
+        because=because,
     )
 
 
-def _write_client_configuration(files: Layout, settings: Settings, identity: str, path: Path) -> None:
-    kubeconfig.write_private(path, kubeconfig.dump(kubeconfig.build(_entry(files, settings, identity))))
+def _container_runtime(files: Layout, record: Record, surroundings: Surroundings) -> list[Prepared]:
+    snapshotter = record.decisions.snapshotter
+    prepared: list[Prepared] = [
+        TextFile(
+            path=str(containerd.configuration_file(files)),
+            content=containerd.configuration(files, snapshotter, surroundings.pause_image),
+            because="containerd",
+        ),
+        # No pod is there yet: what lies in the relay's directory is of a cluster that crashed.
+        (EmptyDirectory if record.decisions.egress else Nothing)(path=str(files.egress), because="egress"),
+        TextFile(
+            path=str(files.cni_configuration / cni.FILE_NAME),
+            content=_json(cni.configuration(files.addresses, files.egress if record.decisions.egress else None)),
+            because="kins-cni",
+        ),
+    ]
+    if record.decisions.images_on == "tmpfs":
+        because = "overlay_on_data: of compressed layers and of BuildKit's cache only the records were in memory"
+        prepared.append(Nothing(path=str(files.builder), because=because))
+        prepared.append(EmptyDirectory(path=str(files.image_content), because=because))
+    return prepared
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n")
+def _kubelet(files: Layout, record: Record, surroundings: Surroundings) -> list[Prepared]:
+    chosen, resolver = record.decisions.kubelet, files.configuration / "resolv.conf"
+    assert chosen is not None, "a node has a kubelet"
+    configuration = kubelet.configuration(
+        files,
+        record.settings,
+        chosen.kind,
+        f"/{control_group_name(record)}",
+        resolver,
+        collects_images=record.decisions.images_on == "tmpfs",
+    )
+    return [
+        TextFile(path=str(kubelet.configuration_file(files)), content=_json(configuration), because="kubelet"),
+        # It reads the file every five minutes: what `docker login` writes, now or later, is for pods as well.
+        SymbolicLink(path=str(kubelet.credentials_file(files)), target=surroundings.credentials, because="kubelet"),
+        # Whole for pods with dnsPolicy Default, else its search domains.
+        TextFile(path=str(resolver), content=_resolver_text(record.settings, surroundings), because="kubelet"),
+    ]
+
+
+def _resolver_text(settings: Settings, surroundings: Surroundings) -> str:
+    """A resolv.conf(5) with the sandbox's search domains and options, if it has one, and the cluster's DNS server.
+
+    That one asks the sandbox's own resolvers. Pods could not when they listen on loopback, and containerd fails a pod
+    that has no nameserver where the sandbox has no /etc/resolv.conf.
+    """
+    kept = [line for line in surroundings.resolver_lines if line.split()[:1] != ["nameserver"]]
+    return "\n".join([f"nameserver {settings.dns_address}", *kept, ""])
+
+
+def _kubelet_view(files: Layout, record: Record) -> list[Prepared]:
+    """What the kubelet's own mount namespace needs; a recovered cluster may have had one before."""
+    view, because = str(kubelet.view_file(files)), "kubelet"
+    if record.decisions.kubelet is None or not record.decisions.kubelet.view:
+        return [Nothing(path=view, because=because)]
+    programs = kubelet.programs(files)
+    steps = kubelet_view(files, control_group_name(record))
+    return [
+        TextFile(path=view, content=launcher.text(steps), because=because),
+        EmptyDirectory(path=str(programs), because=because),
+        TextFile(
+            path=str(programs / "umount"),
+            content=kubelet.LAZY_UNMOUNT.format(path=SYSTEM_PATH),
+            executable=True,
+            because=because,
+        ),
+    ]
+
+
+def _interception(files: Layout, record: Record, facts: Facts) -> list[Prepared]:
+    prepared: list[Prepared] = []
+    if record.decisions.control_groups == "emulated":
+        # Of processes that a crash has ended.
+        prepared.append(Nothing(path=str(files.control_groups_state), because="cgroupfs"))
+    if record.decisions.interception:
+        text = rules(files, record, facts).decode() + "\n"
+        prepared.append(TextFile(path=str(files.interception_rules), content=text, because="interception"))
+    return prepared
+
+
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=2) + "\n"

@@ -86,5 +86,6 @@ def buildkitd(layout: Layout, settings: Settings, directory: Path) -> Component:
         | network_environment((settings.pod_range, settings.service_range)),
         log=layout.log("buildkitd"),
         readiness="notify",
+        needs=("containerd",),
         stop_rank=0,
     )

@@ -86,6 +86,7 @@ def coredns(layout: Layout, settings: Settings) -> Component:
         environment=component_environment(layout.directory),
         log=layout.log("coredns"),
         readiness="notify",
+        needs=("kube-apiserver",),
         stop_rank=1,
     )
 

@@ -54,5 +54,6 @@ def kube_apiserver(layout: Layout, settings: Settings) -> Component:
         environment=component_environment(layout.directory),
         log=layout.log("kube-apiserver"),
         readiness="notify",
+        needs=("etcd",),
         stop_rank=2,
     )

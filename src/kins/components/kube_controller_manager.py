@@ -41,5 +41,6 @@ def kube_controller_manager(layout: Layout, settings: Settings) -> Component:
         ),
         environment=component_environment(layout.directory),
         log=layout.log("kube-controller-manager"),
+        needs=("kube-apiserver",),
         stop_rank=1,
     )

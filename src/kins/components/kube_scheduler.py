@@ -26,5 +26,6 @@ def kube_scheduler(layout: Layout, settings: Settings) -> Component:
         ),
         environment=component_environment(layout.directory),
         log=layout.log("kube-scheduler"),
+        needs=("kube-apiserver",),
         stop_rank=1,
     )

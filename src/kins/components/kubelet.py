@@ -105,11 +105,11 @@ def configuration(
     }
 
 
-def kubelet(layout: Layout, settings: Settings, kind: Kind) -> Component:
-    """The kubelet of a kind; in a mount namespace of its own where `view_file` was written."""
+def kubelet(layout: Layout, settings: Settings, kind: Kind, *, view: bool = False) -> Component:
+    """The kubelet of a kind; with `view` in a mount namespace of its own, by `view_file`."""
     environment = component_environment(layout.directory)
     launch: tuple[str, ...] = ()
-    if view_file(layout).exists():
+    if view:
         launch = launcher.command(view_file(layout))
         environment |= {"PATH": f"{programs(layout)}:{environment['PATH']}", **python_environment()}
     return Component(
@@ -132,5 +132,6 @@ def kubelet(layout: Layout, settings: Settings, kind: Kind) -> Component:
         launcher=launch,
         log=layout.log("kubelet"),
         readiness="notify",
+        needs=("containerd", "kube-apiserver"),
         stop_rank=0,
     )

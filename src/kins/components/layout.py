@@ -65,9 +65,9 @@ class Layout:
         """The kubeconfig of a component."""
         return self.configuration / f"{name}.kubeconfig"
 
-    def make_directories(self) -> None:
-        """Create the directories that the components expect, for their owner only."""
-        for path in (
+    def directories(self) -> tuple[Path, ...]:
+        """The directories that the components expect, for their owner only."""
+        return (
             self.directory,
             self.pki,
             self.configuration,
@@ -83,7 +83,11 @@ class Layout:
             self.pod_logs,
             self.volumes,
             self.addresses,
-        ):
+        )
+
+    def make_directories(self) -> None:
+        """Make them, as far as they are not there."""
+        for path in self.directories():
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Pods of any user read the volumes below it, which are bind mounts of directories here.
         self.kubelet_root.chmod(0o755)

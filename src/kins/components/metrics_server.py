@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-from pathlib import Path
 from typing import Any
 
 from kins.components.environment import component_environment
@@ -51,6 +49,7 @@ def metrics_server(layout: Layout, settings: Settings) -> Component:
         environment=component_environment(layout.directory),
         log=layout.log("metrics-server"),
         readiness="notify",
+        needs=("kube-apiserver", "kubelet"),
         stop_rank=1,
     )
 
@@ -83,9 +82,11 @@ def objects(settings: Settings) -> tuple[ApiObject, ...]:
     )
 
 
-def api_service(layout: Layout) -> ApiObject:
-    """What makes the API server ask it for its group. While it does not answer, every client's discovery complains."""
-    authority = base64.b64encode(Path(layout.certificate("ca")).read_bytes()).decode()
+def api_service(authority: str) -> ApiObject:
+    """What makes the API server ask it for its group. While it does not answer, every client's discovery complains.
+
+    `authority` is the certificate of the cluster's authority in base64.
+    """
     service = {"name": SERVICE, "namespace": NAMESPACE, "port": SERVICE_PORT}
     return ApiObject(
         collection=API_SERVICES,

@@ -31,6 +31,7 @@ def provisioner(layout: Layout, settings: Settings, *, node: bool) -> Component:
         environment=component_environment(layout.directory),
         log=layout.log("provisioner"),
         readiness="notify",
+        needs=("kube-apiserver",),
         stop_rank=1,
     )
 

@@ -38,6 +38,7 @@ def service_proxy(layout: Layout, settings: Settings) -> Component:
         environment=component_environment(layout.directory),
         log=layout.log("service-proxy"),
         readiness="notify",
+        needs=("kube-apiserver",),
         stop_rank=1,
     )
 

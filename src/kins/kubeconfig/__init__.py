@@ -10,7 +10,7 @@ How we differ from client-go (tools/clientcmd):
 """
 
 from kins.kubeconfig.document import dump, write_private
-from kins.kubeconfig.entry import Entry, build
+from kins.kubeconfig.entry import Entry, build, template
 from kins.kubeconfig.merging import merge, remove
 
-__all__ = ["Entry", "build", "dump", "merge", "remove", "write_private"]
+__all__ = ["Entry", "build", "dump", "merge", "remove", "template", "write_private"]

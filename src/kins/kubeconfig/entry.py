@@ -21,19 +21,18 @@ class Entry:
 
     def stanzas(self) -> dict[str, Document]:
         """The named items by the list that they belong to."""
-        cluster = {
-            "server": self.server,
-            "certificate-authority-data": b64encode(self.certificate_authority_data).decode(),
-        }
-        user = {
-            "client-certificate-data": b64encode(self.client_certificate_data).decode(),
-            "client-key-data": b64encode(self.client_key_data).decode(),
-        }
-        return {
-            "clusters": {"name": self.name, "cluster": cluster},
-            "contexts": {"name": self.name, "context": {"cluster": self.name, "user": self.name}},
-            "users": {"name": self.name, "user": user},
-        }
+        data = (self.certificate_authority_data, self.client_certificate_data, self.client_key_data)
+        return _stanzas(self.name, self.server, *(b64encode(each).decode() for each in data))
+
+
+def _stanzas(name: str, server: str, authority: str, certificate: str, key: str) -> dict[str, Document]:
+    """With certificates and key in base64."""
+    user = {"client-certificate-data": certificate, "client-key-data": key}
+    return {
+        "clusters": {"name": name, "cluster": {"server": server, "certificate-authority-data": authority}},
+        "contexts": {"name": name, "context": {"cluster": name, "user": name}},
+        "users": {"name": name, "user": user},
+    }
 
 
 def empty() -> Document:
@@ -43,5 +42,13 @@ def empty() -> Document:
 
 def build(entry: Entry) -> Document:
     """A kubeconfig with this cluster only, and as the current one."""
-    stanzas = {section: [item] for section, item in entry.stanzas().items()}
-    return empty() | stanzas | {"current-context": entry.name}
+    return _alone(entry.stanzas(), entry.name)
+
+
+def template(name: str, server: str, authority: str, certificate: str, key: str) -> Document:
+    """The same with texts of your own where certificates and key stand in base64."""
+    return _alone(_stanzas(name, server, authority, certificate, key), name)
+
+
+def _alone(stanzas: dict[str, Document], name: str) -> Document:
+    return empty() | {section: [item] for section, item in stanzas.items()} | {"current-context": name}

@@ -17,14 +17,19 @@ from kins.plan.steps import AnyStep
 from kins.sys import namespaces
 
 
+def python_module(name: str, *arguments: str) -> tuple[str, ...]:
+    """The command line of a module of ours, whatever lies in the directory that it is run in."""
+    return sys.executable, "-P", "-m", name, *arguments
+
+
 def command(file: Path) -> tuple[str, ...]:
     """What to put before a command line, so that it runs after the steps in a file."""
-    return sys.executable, "-P", "-m", "kins.plan.launcher", str(file)
+    return python_module("kins.plan.launcher", str(file))
 
 
-def write(file: Path, steps: Sequence[AnyStep]) -> None:
-    """Make a file that a launcher reads."""
-    file.write_bytes(msgspec.json.format(msgspec.json.encode(steps), indent=2) + b"\n")
+def text(steps: Sequence[AnyStep]) -> str:
+    """The file that a launcher reads."""
+    return msgspec.json.format(msgspec.json.encode(steps), indent=2).decode() + "\n"
 
 
 def main(arguments: list[str]) -> None:

@@ -13,9 +13,9 @@ class Component(msgspec.Struct, frozen=True, kw_only=True):
 
     `launcher` is put before `argv` to start it, and becomes it. `environment` is the whole environment of the process,
     not an addition to ours. `readiness` says how it tells that it serves: `notify` by sd_notify(3), `started` by being
-    there. `stop_rank` orders the stop: lower ranks are stopped first. `binds_to` names a component that it must not
-    outlive: it is killed as soon as that one dies, and started when that one serves again (BindsTo= and After= in
-    systemd.unit(5)).
+    there. `needs` names the components that it talks to, which it waits for by itself. `stop_rank` orders the stop:
+    lower ranks are stopped first. `binds_to` names a component that it must not outlive: it is killed as soon as that
+    one dies, and started when that one serves again (BindsTo= and After= in systemd.unit(5)).
     """
 
     name: str
@@ -24,6 +24,7 @@ class Component(msgspec.Struct, frozen=True, kw_only=True):
     log: Path
     launcher: tuple[str, ...] = ()
     readiness: Literal["notify", "started"] = "started"
+    needs: tuple[str, ...] = ()
     stop_rank: int = 0
     binds_to: str | None = None
 

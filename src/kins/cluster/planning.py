@@ -1,0 +1,182 @@
+"""What a request becomes in this sandbox: facts, decisions, names and ports. Nothing is changed yet."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import socket
+from pathlib import Path
+
+import msgspec
+
+from kins.cgroupfs.server import check_device as check_fuse
+from kins.cluster.decisions import decide
+from kins.cluster.registry import check_port
+from kins.cluster.spec import ClusterSpec, Decisions, Record
+from kins.components import PublishedPort, Settings
+from kins.components.settings import Ports
+from kins.errors import KinsError, UsageError
+from kins.intercept import check_support as check_interception
+from kins.network import addresses, proxy
+from kins.sandbox import Facts, probe
+
+
+def check_request(spec: ClusterSpec) -> None:
+    """What can be refused without a look at the sandbox. Raises UsageError."""
+    spec.validate()
+    if spec.proxy_for_pods:
+        _check_proxy()
+
+
+def merged(asked: ClusterSpec, old: Record | None) -> ClusterSpec:
+    """What a cluster comes up as: one that was made before as it was made, and as is asked for now. Raises KinsError
+    `cluster-differs`."""
+    if old is None:
+        return asked
+    check_same(asked, old)
+    return msgspec.structs.replace(
+        old.spec,
+        kubelet=asked.kubelet if asked.kubelet != "auto" else old.spec.kubelet,
+        arguments=asked.arguments or old.spec.arguments,
+        published=asked.published or old.spec.published,
+        proxy_for_pods=asked.proxy_for_pods or old.spec.proxy_for_pods,
+    )
+
+
+def check_same(asked: ClusterSpec, record: Record) -> None:
+    """What a cluster was made as it stays; not asking for anything is no difference. Raises KinsError
+    `cluster-differs`."""
+    level, registry = record.decisions.level, record.spec.registry
+    if asked.level not in ("auto", level):
+        raise differs(asked.name, "has a node" if level == "node" else "has no node")
+    if asked.additions and set(asked.additions) != set(record.spec.additions):
+        raise differs(asked.name, f"has {', '.join(record.spec.additions) or 'no'} additions")
+    if asked.registry not in (None, registry):
+        raise differs(asked.name, f"has its registry on port {registry}" if registry is not None else "has no registry")
+
+
+def differs(name: str, how: str) -> KinsError:
+    """The error about a cluster that is not what is asked for."""
+    return KinsError(f"cluster {name!r} {how}", code="cluster-differs", hint=f"kins down {name} && kins up {name} …")
+
+
+def planned(spec: ClusterSpec, old: Record | None, home: Path) -> tuple[Record, Facts | None]:
+    """The cluster as this sandbox can carry it, and the facts that it rests on; a control plane needs none.
+
+    `home` is an existing directory for the probes. Everything that can be refused is refused here: raises KinsError.
+    """
+    facts, decisions = None, Decisions(level="control-plane")
+    if spec.level != "control-plane":
+        facts = probe(home)
+        decisions = decide(facts, spec)
+        _check_decisions(spec, decisions)
+    if spec.registry is not None:
+        check_port(spec.registry)
+    ports = old.settings.ports if old is not None and _are_free(old.settings.ports) else _free_ports()
+    identity = old.identity if old is not None else secrets.token_hex(3)
+    return Record(identity=identity, spec=spec, decisions=decisions, settings=settings(spec, ports)), facts
+
+
+def _check_decisions(spec: ClusterSpec, decisions: Decisions) -> None:
+    if decisions.level != "node" and (spec.level == "node" or _needs_node(spec)):
+        raise _no_node(decisions)
+    _check_published(spec.published)
+    _check_additions(decisions)
+
+
+def _check_additions(decisions: Decisions) -> None:
+    """Raises KinsError where the means that were asked for are not to be had here."""
+    if decisions.interception:
+        check_interception()
+    if decisions.control_groups == "emulated":
+        check_fuse()
+
+
+def _check_proxy() -> None:
+    """Raises UsageError `no-proxy`, and OSError where the authorities cannot be read."""
+    proxy.authorities(os.environ)
+    if not proxy.variables(os.environ):
+        raise UsageError(
+            "there is no proxy to tell pods of: neither HTTP_PROXY nor HTTPS_PROXY is set",
+            code="no-proxy",
+            hint="HTTPS_PROXY=http://proxy.example:3128 kins up --proxy-for-pods",
+        )
+
+
+def _check_published(ports: tuple[PublishedPort, ...]) -> None:
+    """Raises KinsError for the first port that somebody listens on, or whose address is not the sandbox's."""
+    for each in ports:
+        try:
+            socket.create_server((each.address, each.port)).close()
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise KinsError(
+                    f"cannot publish on {each.address}: the sandbox has no such address",
+                    code="address-unavailable",
+                    hint="ip addr",
+                ) from error
+            raise KinsError(
+                f"cannot publish on {each.address} port {each.port}: {error.strerror}",
+                code="port-taken",
+                hint=f"end what listens there, or take another port: kins up -p {each.address}:PORT:{each.node_port}",
+            ) from error
+
+
+def _needs_node(spec: ClusterSpec) -> bool:
+    """Whether it asks for something that only a node has."""
+    return bool(spec.additions or spec.published or spec.proxy_for_pods)
+
+
+def _no_node(decisions: Decisions) -> KinsError:
+    """A node was asked for by name: every fact that forbids it, and what would change the first one."""
+    causes = "; ".join(f"{missing.fact}: {missing.cause}" for missing in decisions.missing)
+    return KinsError(
+        f"this sandbox carries no node: {causes}", code="level-unavailable", hint=decisions.missing[0].hint
+    )
+
+
+def level_sentence(decisions: Decisions) -> str:
+    """What the probes led to, for people."""
+    if not decisions.missing:
+        return f"this sandbox carries the level asked for: {decisions.level}"
+    facts = ", ".join(missing.fact for missing in decisions.missing)
+    return f"this sandbox carries no node ({facts}): level {decisions.level}"
+
+
+def settings(spec: ClusterSpec, ports: Ports) -> Settings:
+    """Names and addresses of a cluster, with ports that were chosen for it."""
+    return Settings(
+        name=spec.name,
+        node_name=f"kins-{spec.name}",
+        node_address=addresses.NODE_ADDRESS,
+        pod_range=addresses.POD_RANGE,
+        service_range=addresses.SERVICE_RANGE,
+        load_balancer_range=addresses.LOAD_BALANCER_RANGE,
+        api_service_address=addresses.API_SERVICE_ADDRESS,
+        dns_address=addresses.DNS_ADDRESS,
+        ports=ports,
+        published=spec.published,
+        arguments=spec.arguments,
+    )
+
+
+def _are_free(ports: Ports) -> bool:
+    """Whether a recovered cluster can keep its ports, and with them the kubeconfigs that its users made of it."""
+    with contextlib.ExitStack() as held:
+        try:
+            for port in msgspec.structs.astuple(ports):
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+        except OSError:
+            return False
+    return True
+
+
+def _free_ports() -> Ports:
+    """Ports that nobody listens on now. All are held until all are known, so that they differ."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in msgspec.structs.fields(Ports)]
+    ports = {field.name: each.getsockname()[1] for field, each in zip(msgspec.structs.fields(Ports), held, strict=True)}
+    for each in held:
+        each.close()
+    return Ports(**ports)
