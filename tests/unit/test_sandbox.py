@@ -24,7 +24,7 @@ from kins.cluster.spec import ClusterSpec
 from kins.network.addresses import POD_RANGE, SERVICE_RANGE
 from kins.sandbox import Facts, choose, probe, probes, probing
 from kins.sandbox.levels import NEEDS, REQUIRED_V1, REQUIRED_V2, control_group_layout, image_store
-from kins.sandbox.probes import names
+from kins.sandbox.probes import names, programs
 from kins.sys import mounts, process
 
 WORKS = {"works": True, "cause": ""}
@@ -148,7 +148,6 @@ LACKS: dict[str, tuple[dict[str, Any], str]] = {
         f"without-{name}": ({"control_groups_v2_controllers": [*(set(REQUIRED_V2) - {name})]}, "control_groups")
         for name in REQUIRED_V2
     },
-    "no-mount-program": ({"programs": {"mount": False, "umount": True}}, "programs"),
     "used-range": ({"used_ranges": ["10.42.7.9/24"]}, "used_ranges"),
     "used-supernet": ({"used_ranges": ["10.0.0.0/8"]}, "used_ranges"),
 }
@@ -290,6 +289,12 @@ def test_pods_are_led_outside_where_there_are_tun_devices() -> None:
     assert ABSENT["cause"] in limit
 
 
+def test_programs_that_are_missing_are_supplied() -> None:
+    assert decide(facts(LINUX), ANY).supplied == ()
+    decision = decide(facts(LINUX, programs={"mount": False, "umount": True}), ANY)
+    assert (decision.level, decision.supplied) == ("node", ("mount",))
+
+
 def test_a_decision_keeps_what_is_missing() -> None:
     decision = decide(facts(USER, used_ranges=[POD_RANGE]), ANY)
     assert decision.level == "control-plane"
@@ -329,6 +334,22 @@ def _target(descriptor: str) -> str:
         return os.readlink(f"/proc/self/fd/{descriptor}")
     except FileNotFoundError:  # the listing's own one
         return ""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="whether mount understands the kubelet is tried by mounting: root")
+@pytest.mark.parametrize(
+    ("does", "understands"), [('exec /bin/mount "$@"', True), ("echo unrecognized option >&2; exit 1", False)]
+)
+def test_a_mount_that_does_not_understand_the_kubelet_counts_as_missing(
+    does: str, understands: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """busybox has one, as on Alpine; no umount at all is missing in any case."""
+    directory = tmp_path / "programs"
+    directory.mkdir()
+    (directory / "mount").write_text(f"#!/bin/sh\n{does}\n")
+    (directory / "mount").chmod(0o755)
+    monkeypatch.setattr(programs, "PATH", str(directory))
+    assert probe(tmp_path).programs == {"mount": understands, "umount": False}
 
 
 def test_probes_leave_nothing_behind_and_tell_the_truth(tmp_path: Path) -> None:

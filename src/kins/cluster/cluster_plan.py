@@ -128,7 +128,8 @@ class ClusterPlan:
         files, settings, decisions = self.files, self.record.settings, self.record.decisions
         assert decisions.kubelet is not None, "a node has a kubelet"
         runtime = containerd(files, settings)
-        agent = kubelet(files, settings, decisions.kubelet.kind, view=decisions.kubelet.view)
+        kind, view = decisions.kubelet.kind, decisions.kubelet.view
+        agent = kubelet(files, settings, kind, view=view, supplied=decisions.supplied)
         if decisions.control_groups == "emulated":
             yield cgroupfs(files, settings)
             agent = needing_control_groups(agent)

@@ -44,6 +44,7 @@ def decide(facts: Facts, spec: ClusterSpec) -> Decisions:
         control_groups="emulated" if emulated else "kernel",
         resolvers=_resolvers(facts),
         egress=facts.tun.works,
+        supplied=tuple(name for name, found in facts.programs.items() if not found),
         limits=_limits(facts, images_on, emulated=emulated),
     )
 

@@ -15,7 +15,6 @@ from kins.cluster.kubelet_view import kubelet_view
 from kins.cluster.prepared import EmptyDirectory, Kubeconfig, Nothing, Prepared, SymbolicLink, TextFile
 from kins.cluster.spec import Record
 from kins.components import Layout, Settings, containerd, coredns, kubelet
-from kins.components.environment import SYSTEM_PATH
 from kins.components.versions import pause_image
 from kins.images.credentials import configuration_file
 from kins.network import cni
@@ -55,6 +54,7 @@ def node_files(files: Layout, record: Record, facts: Facts, surroundings: Surrou
         *_container_runtime(files, record, surroundings),
         *_kubelet(files, record, surroundings),
         *_kubelet_view(files, record),
+        *_kubelet_programs(files, record),
         TextFile(
             path=str(coredns.configuration_file(files)),
             content=coredns.configuration(files, record.settings, record.decisions.resolvers),
@@ -157,18 +157,22 @@ def _kubelet_view(files: Layout, record: Record) -> list[Prepared]:
     view, because = str(kubelet.view_file(files)), "kubelet"
     if record.decisions.kubelet is None or not record.decisions.kubelet.view:
         return [Nothing(path=view, because=because)]
-    programs = kubelet.programs(files)
-    steps = kubelet_view(files, control_group_name(record))
     return [
-        TextFile(path=view, content=launcher.text(steps), because=because),
-        EmptyDirectory(path=str(programs), because=because),
-        TextFile(
-            path=str(programs / "umount"),
-            content=kubelet.LAZY_UNMOUNT.format(path=SYSTEM_PATH),
-            executable=True,
-            because=because,
-        ),
+        TextFile(path=view, content=launcher.text(kubelet_view(files, control_group_name(record))), because=because)
     ]
+
+
+def _kubelet_programs(files: Layout, record: Record) -> list[Prepared]:
+    """What the kubelet finds before the system's programs, and nothing of an earlier life."""
+    directory, chosen = kubelet.programs(files), record.decisions.kubelet
+    lazy = chosen is not None and chosen.view
+    texts = kubelet.program_texts(record.decisions.supplied, lazy=lazy)
+    because = "programs: the kubelet calls them for volumes"
+    made = [
+        TextFile(path=str(directory / name), content=text, executable=True, because=because)
+        for name, text in texts.items()
+    ]
+    return [(EmptyDirectory if made else Nothing)(path=str(directory), because=because), *made]
 
 
 def _interception(files: Layout, record: Record, facts: Facts) -> list[Prepared]:

@@ -106,7 +106,8 @@ class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     """What the facts of the sandbox led to.
 
     `missing`: why the level is no higher; `limits`: sentences on what this level does not do here; `resolvers`: the
-    addresses that answer for outside names; `egress`: whether a relay leads pods to the outside.
+    addresses that answer for outside names; `egress`: whether a relay leads pods to the outside; `supplied`: programs
+    of the sandbox's that the kubelet calls and that are missing, so that ours take their place.
     """
 
     level: Level
@@ -119,6 +120,7 @@ class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     control_groups: Literal["kernel", "emulated"] = "kernel"
     resolvers: tuple[str, ...] = ()
     egress: bool = False
+    supplied: tuple[str, ...] = ()
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from kins.components.environment import component_environment, python_environment
+from kins.components.environment import SYSTEM_PATH, component_environment, python_environment
 from kins.components.layout import ENGINE, Layout
 from kins.components.settings import CLUSTER_DOMAIN, Settings
 from kins.plan import launcher
@@ -33,7 +36,12 @@ SYSCTLS = {
 # kubelet's directory is when the kubelet has a namespace of its own: its pods would hang in Terminating for ever.
 LAZY_UNMOUNT = """\
 #!/bin/sh
-PATH={path} exec umount -l "$@"
+PATH={path} exec {umount} -l "$@"
+"""
+# A program that the sandbox lacks.
+SUPPLIED = """\
+#!/bin/sh
+exec {command} "$@"
 """
 
 
@@ -48,8 +56,21 @@ def view_file(layout: Layout) -> Path:
 
 
 def programs(layout: Layout) -> Path:
-    """The directory of programs that the kubelet finds before the system's, where it has a namespace of its own."""
+    """The directory of programs that the kubelet finds before the system's, where there are any."""
     return layout.configuration / "kubelet-programs"
+
+
+def program_texts(supplied: Sequence[str], *, lazy: bool) -> dict[str, str]:
+    """Those programs by name: the ones that the sandbox lacks, and an umount that is always `lazy`."""
+    texts = {name: SUPPLIED.format(command=_supplied(name)) for name in supplied}
+    if lazy:
+        umount = _supplied("umount") if "umount" in supplied else "umount"
+        texts["umount"] = LAZY_UNMOUNT.format(path=SYSTEM_PATH, umount=umount)
+    return texts
+
+
+def _supplied(name: str) -> str:
+    return shlex.join([sys.executable, "-P", "-m", "kins.sys.mount_program", name])
 
 
 def credentials_file(layout: Layout) -> Path:
@@ -105,12 +126,14 @@ def configuration(
     }
 
 
-def kubelet(layout: Layout, settings: Settings, kind: Kind, *, view: bool = False) -> Component:
-    """The kubelet of a kind; with `view` in a mount namespace of its own, by `view_file`."""
+def kubelet(
+    layout: Layout, settings: Settings, kind: Kind, *, view: bool = False, supplied: Sequence[str] = ()
+) -> Component:
+    """The kubelet of a kind; with `view` in a mount namespace of its own, by `view_file`; with programs of ours where
+    some are `supplied`."""
     environment = component_environment(layout.directory)
-    launch: tuple[str, ...] = ()
-    if view:
-        launch = launcher.command(view_file(layout))
+    launch = launcher.command(view_file(layout)) if view else ()
+    if view or supplied:
         environment |= {"PATH": f"{programs(layout)}:{environment['PATH']}", **python_environment()}
     return Component(
         name="kubelet",

@@ -52,7 +52,7 @@ NEEDS = {
 def choose(facts: Facts, ranges: tuple[str, ...] = (), *, emulated_control_groups: bool = False) -> Choice:
     """The best level that these facts allow. `ranges` are the address ranges that the node wants for itself."""
     groups = [] if emulated_control_groups else _control_groups(facts)
-    lacks = [*_answers(facts), *groups, *_programs(facts), *_ranges(facts, ranges)]
+    lacks = [*_answers(facts), *groups, *_ranges(facts, ranges)]
     return Choice(level="control-plane" if lacks else "node", lacks=tuple(lacks))
 
 
@@ -105,19 +105,6 @@ def _control_groups(facts: Facts) -> list[Lack]:
         hint="run the sandbox as root with CAP_SYS_ADMIN, or with a writable /sys/fs/cgroup",
     )
     return [lack]
-
-
-def _programs(facts: Facts) -> list[Lack]:
-    return [
-        Lack(
-            fact="programs",
-            cause=f"there is no program {name!r}",
-            consequence="the kubelet mounts volumes by calling it",
-            hint="apt-get install mount",
-        )
-        for name, found in facts.programs.items()
-        if not found
-    ]
 
 
 def _ranges(facts: Facts, ranges: tuple[str, ...]) -> list[Lack]:

@@ -14,12 +14,19 @@ MS_RDONLY = 1
 MS_NOSUID = 2
 MS_NODEV = 4
 MS_NOEXEC = 8
+MS_SYNCHRONOUS = 16
 MS_REMOUNT = 32
+MS_NOATIME = 1024
+MS_NODIRATIME = 2048
 MS_BIND = 4096
 MS_REC = 16384
+MS_UNBINDABLE = 1 << 17
 MS_PRIVATE = 1 << 18
 MS_SLAVE = 1 << 19
 MS_SHARED = 1 << 20
+MS_RELATIME = 1 << 21
+MS_STRICTATIME = 1 << 24
+MNT_FORCE = 1
 MNT_DETACH = 2
 
 # f_type of statfs(2); the gofer's 9p value is gVisor's (pkg/abi/linux/fs.go).
@@ -69,9 +76,10 @@ def make_slave(target: str, recursive: bool = False) -> None:
     mount("none", target, "none", MS_SLAVE | (MS_REC if recursive else 0))
 
 
-def unmount(target: str, lazy: bool = False) -> None:
+def unmount(target: str, lazy: bool = False, force: bool = False) -> None:
     """umount2(2)."""
-    libc.check(libc.library.umount2(os.fsencode(target), MNT_DETACH if lazy else 0), "umount", target)
+    flags = (MNT_DETACH if lazy else 0) | (MNT_FORCE if force else 0)
+    libc.check(libc.library.umount2(os.fsencode(target), flags), "umount", target)
 
 
 class _Statfs(ctypes.Structure):
