@@ -172,6 +172,12 @@ def _arguments(texts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def _context(created: Created) -> str:
+    known = not any(event.phase == "kubeconfig" for event in created.events)
+    uses = "kubectl uses it" if known else f"kubectl uses it after export KUBECONFIG={created.kubeconfig}"
+    return f"{uses}: context {created.context} in {created.kubeconfig}"
+
+
 def _text(created: Created, seconds: float) -> str:
     if created.outcome == "already-running":
         return f"Cluster {created.name!r} is already running at {created.server}"
@@ -182,7 +188,7 @@ def _text(created: Created, seconds: float) -> str:
     )
     return (
         f"Cluster {created.name!r} is {verb} after {seconds:.1f} s: level {created.level}, {created.server}\n"
-        f"kubectl uses it: context {created.context} in {created.kubeconfig}\n"
+        f"{_context(created)}\n"
         f"{registry}"
         f"  kins kubectl {flag}get all -A"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from kins.cluster.events import Event
 from kins.cluster.preparation import administrator_entry
 from kins.cluster.registry import registry_address
 from kins.cluster.spec import ClusterSpec, Missing, Record
+from kins.cluster.surroundings import check_descriptors, check_room
 from kins.errors import KinsError
 from kins.sandbox import Facts
 from kins.supervise import control
@@ -63,6 +65,7 @@ class Creation:
 
     def run(self) -> Created:
         """Bring the cluster up. Raises KinsError; unless `retain`, nothing is left then."""
+        check_descriptors()
         with store.exclusive(self._spec.name):
             if store.supervisor(self._files) is not None:
                 return self._join()
@@ -114,6 +117,7 @@ class Creation:
 
     def _plan(self) -> tuple[Record, Facts | None]:
         """Everything that can be refused is refused here, before anything is touched."""
+        check_room(store.home())
         old = store.record(self._files)
         spec = planning.merged(self._spec, old)
         if spec.level != "control-plane":
@@ -179,7 +183,15 @@ class Creation:
         )
 
     def _kubeconfig(self, record: Record) -> Path:
-        return kubeconfig.merge(administrator_entry(self._files, record.settings))
+        """The file with the cluster's context: kubectl's or, where home cannot be written, the cluster's own."""
+        try:
+            return kubeconfig.merge(administrator_entry(self._files, record.settings))
+        except KinsError as error:
+            if error.code != "kubeconfig-unwritable" or os.environ.get("KUBECONFIG"):
+                raise
+            own = self._files.kubeconfig
+            self._tell("kubeconfig", f"{error.message}; kubectl finds the cluster by: export KUBECONFIG={own}")
+            return own
 
     def _tell(self, phase: str, message: str) -> None:
         event = Event(phase=phase, seconds=round(time.monotonic() - self._began, 3), message=message)

@@ -23,6 +23,7 @@ from kins.cluster.boot import Boot
 from kins.cluster.events import EventLog
 from kins.cluster.spec import Record
 from kins.cluster.stopping import end_containers
+from kins.cluster.surroundings import raise_descriptor_limit
 from kins.components import Layout
 from kins.errors import KinsError
 from kins.sandbox import Facts
@@ -147,6 +148,7 @@ def main() -> None:
     else:
         _announce(files, os.getpid())
     process.set_name("kins-supervisor")
+    raise_descriptor_limit()
     asyncio.run(_serve(files, record, facts, request.began))
     if lock is not None:
         lock.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -21,6 +22,9 @@ from kins.sys import process
 Data = TypeVar("Data")
 # sockaddr_un holds 108 bytes (unix(7)); the longest name below a cluster's directory is that of a notify socket.
 LONGEST_DIRECTORY = 107 - len("/run/notify-kube-controller-manager.sock")
+
+UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
+PLACES = ("/var/tmp", "/tmp", "/run", "/dev/shm")
 
 
 class SupervisorRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,10 +120,24 @@ def _make_home() -> None:
     """Make the directory of the clusters, if need be; a note tells which directories above were made for it."""
     directory = clusters_directory()
     missing = [str(place) for place in (*home().parents, home()) if not place.exists()]
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        raise KinsError(
+            f"clusters are kept in {home()}, which cannot be written: {error}",
+            code="home-unwritable",
+            hint=f"export KINS_HOME={_writable_place()}/kins",
+        ) from error
     if missing:
         # Deepest first, as they will be removed.
         _note().write_bytes(msgspec.json.encode(sorted(missing, key=len, reverse=True)))
+
+
+def _writable_place() -> str:
+    """A directory for a hint: on a disk first."""
+    return next((place for place in PLACES if os.access(place, os.W_OK | os.X_OK)), "DIRECTORY")
 
 
 def _note() -> Path:
