@@ -127,13 +127,15 @@ class Environment(ABC):
         """The standard output of a command that must succeed."""
         return self.run(arguments, timeout=timeout).stdout
 
-    def kins(self, *arguments: str, timeout: float = 60.0, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run kins as root."""
-        return self.run(["kins", *arguments], timeout=timeout, check=check)
+    def kins(
+        self, *arguments: str, user: int = 0, timeout: float = 60.0, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run kins, as root unless another user is given."""
+        return self.run(["kins", *arguments], user=user, timeout=timeout, check=check)
 
-    def kins_json(self, *arguments: str, timeout: float = 60.0) -> Any:
+    def kins_json(self, *arguments: str, user: int = 0, timeout: float = 60.0) -> Any:
         """The result of a kins command that must succeed, without its envelope."""
-        envelope = json.loads(self.kins(*arguments, "--output", "json", timeout=timeout).stdout)
+        envelope = json.loads(self.kins(*arguments, "--output", "json", user=user, timeout=timeout).stdout)
         assert envelope["ok"] is True, envelope
         return envelope["result"]
 

@@ -1,6 +1,7 @@
 """A real gVisor sandbox: one long-lived first process, and a `runsc exec` for each command.
 
-For people: python -m tests.harness.gvisor [--root overlay|9p] [--caps all|docker] [--bind SOURCE:TARGET] -- COMMAND…
+For people: python -m tests.harness.gvisor [--root overlay|9p] [--caps all|docker] [--net none|sandbox|host]
+[--runsc PROGRAM] [--user UID] [--bind SOURCE:TARGET] -- COMMAND…
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.harness import BUILD
+from tests.harness.cache import made_once
 from tests.harness.environment import INIT, VARIABLES, Environment, as_user, variables_of
-from tests.harness.rootfs import copy_tree, sandbox_tree
+from tests.harness.network import ThrowAwayNetwork
+from tests.harness.rootfs import copy_tree, logged, sandbox_tree
 
 RUNSC = BUILD / "tools" / "runsc"
+DEBIAN_RUNSC = BUILD / "tools" / "runsc-debian"
 
 # What Docker gives a container that asks for nothing.
 DOCKER_CAPABILITIES = (
@@ -34,11 +38,27 @@ OTHER_CAPABILITIES = (
 )
 
 
+def debian_runsc() -> Path:
+    """The runsc of Debian's package (bookworm has one of December 2022), from this machine's own apt."""
+    return made_once(DEBIAN_RUNSC, unpack_debian_runsc) / "usr/bin/runsc"
+
+
+def unpack_debian_runsc(target: Path) -> None:
+    """Fill `target` with the package's files."""
+    with tempfile.TemporaryDirectory() as directory:
+        # Told as an option: apt's own user may not write into a directory of root's, and apt would warn of it.
+        logged(["sh", "-ec", 'cd "$0"; apt-get -q -o APT::Sandbox::User=root download runsc', directory])
+        (package,) = Path(directory).glob("runsc_*.deb")
+        logged(["dpkg-deb", "--extract", str(package), str(target)])
+
+
 class Sandbox(Environment):
     """One gVisor sandbox, from `with` to the end of the block; nothing of it is left after that.
 
     `root` is what `/` is inside: `overlay` (gVisor's own, in memory; the tree is not written to) or `9p` (the gofer's,
-    on a throw-away copy). `binds` maps host paths to paths inside, read-only. There is no network but loopback.
+    on a throw-away copy). `binds` maps host paths to paths inside, read-only. `network` is runsc's word: `none` is
+    loopback alone, `sandbox` gVisor's own stack with the addresses of a throw-away network, `host` that network itself.
+    `program` is the runsc.
     """
 
     def __init__(
@@ -47,6 +67,8 @@ class Sandbox(Environment):
         *,
         root: str = "overlay",
         capabilities: str = "all",
+        network: str = "none",
+        program: Path | None = None,
         binds: Mapping[Path, str] | None = None,
     ) -> None:
         self.name = f"gvisor-{root}"
@@ -54,6 +76,9 @@ class Sandbox(Environment):
         self.tree = tree
         self.root = root
         self.capabilities = capabilities
+        self.network = network
+        self.program = program or Path(os.environ.get("KINS_TEST_RUNSC", RUNSC))
+        self.outside: ThrowAwayNetwork | None = None
         self.binds = dict(binds or {})
         # Short: runsc puts unix sockets below it, whose paths may have 107 characters.
         self.state = Path(tempfile.mkdtemp(prefix="kins-gvisor-"))
@@ -66,6 +91,8 @@ class Sandbox(Environment):
         if self.root == "9p":
             tree = self.state / "tree"
             copy_tree(self.tree, tree)
+        if self.network != "none":
+            self.outside = ThrowAwayNetwork().__enter__()
         bundle = self.state / "bundle"
         bundle.mkdir()
         (bundle / "config.json").write_text(json.dumps(self.specification(tree)))
@@ -94,6 +121,8 @@ class Sandbox(Environment):
             assert self.process.stdout is not None
             self.process.stdout.close()
             self.process = None
+        if self.outside is not None:
+            self.outside.__exit__(None, None, None)
         # runsc keeps an empty network namespace mounted in its state directory, and leaves it there.
         subprocess.run(
             ["umount", "--quiet", str(self.state / "runsc" / "null-netns")], capture_output=True, check=False
@@ -103,9 +132,8 @@ class Sandbox(Environment):
     def runsc(self, *arguments: str) -> list[str]:
         """A runsc command line of this sandbox."""
         overlay = "root:memory" if self.root == "overlay" else "none"
-        program = os.environ.get("KINS_TEST_RUNSC", str(RUNSC))
-        flags = ["--ignore-cgroups", "--network=none", f"--overlay2={overlay}"]
-        return [program, f"--root={self.state / 'runsc'}", *flags, *arguments]
+        flags = ["--ignore-cgroups", f"--network={self.network}", f"--overlay2={overlay}"]
+        return [str(self.program), f"--root={self.state / 'runsc'}", *flags, *arguments]
 
     def specification(self, tree: Path) -> dict[str, object]:
         """The OCI runtime specification, as far as it differs from nothing."""
@@ -141,8 +169,13 @@ class Sandbox(Environment):
                 {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"},
                 *binds,
             ],
-            "linux": {"namespaces": [{"type": kind} for kind in ("pid", "ipc", "uts", "mount", "network")]},
+            "linux": {"namespaces": self.namespaces()},
         }
+
+    def namespaces(self) -> list[dict[str, str]]:
+        """Of the machine's, around gVisor. Where the network is another one than none, runsc enters the one given."""
+        made = [{"type": kind} for kind in ("pid", "ipc", "uts", "mount")]
+        return [*made, {"type": "network", **({"path": self.outside.path} if self.outside else {})}]
 
     def command(
         self, arguments: Sequence[str], *, user: int = 0, variables: Mapping[str, str] | None = None
@@ -158,7 +191,8 @@ def main() -> int:
     """Run one command in a new sandbox and return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.harness.gvisor", description=main.__doc__)
     parser.add_argument("--root", choices=("overlay", "9p"), default="overlay")
-    parser.add_argument("--net", choices=("none",), default="none")
+    parser.add_argument("--net", choices=("none", "sandbox", "host"), default="none")
+    parser.add_argument("--runsc", type=Path, help="default: the one of make tools")
     parser.add_argument("--caps", choices=("all", "docker"), default="all")
     parser.add_argument("--tree", type=Path, help="root file system (default: Debian with Python)")
     parser.add_argument("--bind", action="append", default=[], metavar="SOURCE:TARGET", help="read-only")
@@ -169,7 +203,8 @@ def main() -> int:
     binds = {Path(source): target for source, _, target in (bind.partition(":") for bind in options.bind)}
     variables = {name: value for name, _, value in (pair.partition("=") for pair in options.env)}
     tree = options.tree or sandbox_tree()
-    with Sandbox(tree, root=options.root, capabilities=options.caps, binds=binds) as sandbox:
+    given = {"capabilities": options.caps, "network": options.net, "program": options.runsc, "binds": binds}
+    with Sandbox(tree, root=options.root, **given) as sandbox:
         command = sandbox.command(options.command, user=options.user, variables=variables)
         return run_through_pipes(command)
 

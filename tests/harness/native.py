@@ -3,7 +3,8 @@
 What kins sees is an ordinary Linux machine, but the real one's files, links, mounts and processes are out of reach, and
 the control groups that it may use are a branch that the block's end removes. Several can exist side by side.
 
-For people: python -m tests.harness.native [--root copy|overlay] [--bind SOURCE:TARGET] -- COMMAND…
+For people: python -m tests.harness.native [--root copy|overlay] [--read-only-kernel] [--no-user-namespaces]
+[--user UID] [--bind SOURCE:TARGET] -- COMMAND…
 """
 
 from __future__ import annotations
@@ -46,6 +47,9 @@ DEVICES = (
     "-m 666 fuse c 10 229",
 )
 
+# Run inside by its text, with the command to become as its arguments.
+WITHOUT_USER_NAMESPACES = (Path(__file__).parent / "refuse_user_namespaces.py").read_text()
+
 # A process joins control groups before it enters the namespaces, whose mounts kins may change.
 JOIN = """
 while [ "$1" != -- ]; do echo 0 > "$1/cgroup.procs"; shift; done
@@ -61,13 +65,27 @@ class Native(Environment):
     kernel's; it starts faster, and no other overlay can have its upper directory there). `binds` maps paths of the
     machine to paths inside, read-only. There is no network but loopback. The machine's own are: the kernel, and with
     it the sysctls of kernel, vm and fs, which get back their values when the last such environment ends.
+
+    With `read_only_kernel` /sys and /proc/sys are mounted read-only and control groups are not mounted at all, as in a
+    container that somebody made with unshare(1). Without `user_namespaces` making one is refused (by a filter like
+    Docker's, because the kernel's setting is the whole machine's).
     """
 
-    def __init__(self, tree: Path, *, root: str = "copy", binds: Mapping[Path, str] | None = None) -> None:
+    def __init__(
+        self,
+        tree: Path,
+        *,
+        root: str = "copy",
+        read_only_kernel: bool = False,
+        user_namespaces: bool = True,
+        binds: Mapping[Path, str] | None = None,
+    ) -> None:
         self.name = f"native-{root}"
         self.on_gvisor = False
         self.tree = tree
         self.root = root
+        self.read_only_kernel = read_only_kernel
+        self.user_namespaces = user_namespaces
         self.binds = dict(binds or {})
         DIRECTORY.mkdir(parents=True, exist_ok=True)
         self.state, self._lock = new_state()
@@ -116,7 +134,7 @@ class Native(Environment):
                 f"cd {root}",
                 "mount -t proc proc proc",
                 "mount -t sysfs sysfs sys",
-                *(line for group in self.groups for line in group.mount_commands()),
+                *self.kernel_mounts(),
                 "mount -t tmpfs -o mode=755 tmpfs run",
                 "mount -t tmpfs -o mode=755 tmpfs dev",
                 "cd dev",
@@ -139,6 +157,16 @@ class Native(Environment):
                 shlex.join(["exec", "env", "-i", *assignments(variables_of(0)), "python3", "-c", INIT]),
             ]
         )
+
+    def kernel_mounts(self) -> list[str]:
+        """The commands for what is below /sys and /proc/sys."""
+        if self.read_only_kernel:
+            return [
+                "mount -o remount,bind,ro sys",
+                "mount --bind proc/sys proc/sys",
+                "mount -o remount,bind,ro proc/sys",
+            ]
+        return [line for group in self.groups for line in group.mount_commands()]
 
     def root_mount(self) -> str:
         """The command that makes the root directory a mount, as pivot_root(2) asks for."""
@@ -174,7 +202,8 @@ class Native(Environment):
         """The command line that runs `arguments` inside; its exit status is theirs."""
         enter = ["nsenter", "--target", str(self.first_process), *(f"--{name}" for name in NAMESPACES), "--"]
         clean = ["/usr/bin/env", "-i", *assignments(variables_of(user, variables))]
-        return self.joined([*enter, *clean, *as_user(user, arguments)])
+        refused = [] if self.user_namespaces else ["python3", "-c", WITHOUT_USER_NAMESPACES]
+        return self.joined([*enter, *clean, *refused, *as_user(user, arguments)])
 
     def joined(self, command: Sequence[str]) -> list[str]:
         """A command line that first moves itself into this environment's control groups."""
@@ -233,6 +262,8 @@ def main() -> int:
     """Run one command in new namespaces and return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.harness.native", description=main.__doc__)
     parser.add_argument("--root", choices=("copy", "overlay"), default="copy")
+    parser.add_argument("--read-only-kernel", action="store_true")
+    parser.add_argument("--no-user-namespaces", action="store_true")
     parser.add_argument("--tree", type=Path, help="root file system (default: Debian with Python)")
     parser.add_argument("--bind", action="append", default=[], metavar="SOURCE:TARGET", help="read-only")
     parser.add_argument("--user", type=int, default=0)
@@ -241,7 +272,8 @@ def main() -> int:
     options = parser.parse_args()
     binds = {Path(source): target for source, _, target in (bind.partition(":") for bind in options.bind)}
     variables = {name: value for name, _, value in (pair.partition("=") for pair in options.env)}
-    with Native(options.tree or sandbox_tree(), root=options.root, binds=binds) as native:
+    given = {"read_only_kernel": options.read_only_kernel, "user_namespaces": not options.no_user_namespaces}
+    with Native(options.tree or sandbox_tree(), root=options.root, **given, binds=binds) as native:
         command = native.command(options.command, user=options.user, variables=variables)
         return exit_status(subprocess.run(command, check=False).returncode)
 

@@ -34,12 +34,14 @@ class Kubectl:
 
     command: tuple[str, ...]
     variables: Mapping[str, str]
+    user: int = 0
 
     @classmethod
-    def of(cls, environment: Environment) -> Kubectl:
-        """The one of an environment's cluster."""
-        command, variables = json.loads(environment.output(f"{ENVIRONMENT}/bin/python", "-c", TELL_KUBECTL))
-        return cls(tuple(command), variables)
+    def of(cls, environment: Environment, user: int = 0) -> Kubectl:
+        """The one of a user's cluster in an environment."""
+        told = environment.run([f"{ENVIRONMENT}/bin/python", "-c", TELL_KUBECTL], user=user).stdout
+        command, variables = json.loads(told)
+        return cls(tuple(command), variables, user)
 
 
 THROUGH_KINS = Kubectl(("kins", "kubectl"), {})
@@ -58,12 +60,19 @@ class Cluster:
     ) -> subprocess.CompletedProcess[str]:
         """Run kubectl in the test's namespace; it must succeed, unless `check` is false."""
         return self.environment.run(
-            self.command(*arguments), variables=self._kubectl.variables, text=input, timeout=timeout, check=check
+            self.command(*arguments),
+            user=self._kubectl.user,
+            variables=self._kubectl.variables,
+            text=input,
+            timeout=timeout,
+            check=check,
         )
 
     def spawn(self, *arguments: str) -> Background:
         """Start kubectl and return at once."""
-        return self.environment.spawn(self.command(*arguments), variables=self._kubectl.variables)
+        return self.environment.spawn(
+            self.command(*arguments), user=self._kubectl.user, variables=self._kubectl.variables
+        )
 
     def command(self, *arguments: str) -> list[str]:
         """The command line of kubectl in the test's namespace."""
