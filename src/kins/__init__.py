@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kins.cluster.cluster import Cluster
     from kins.cluster.creation import Created
     from kins.cluster.deletion import Deleted
+    from kins.cluster.dry_run import Planned
     from kins.cluster.events import Event
     from kins.cluster.spec import ClusterSpec
     from kins.cluster.status import Status
@@ -32,6 +33,7 @@ __all__ = [
     "Deleted",
     "Event",
     "KinsError",
+    "Planned",
     "PublishedPort",
     "Status",
     "Stopped",
@@ -44,6 +46,7 @@ _HOMES = {
     "Created": "kins.cluster.creation",
     "Deleted": "kins.cluster.deletion",
     "Event": "kins.cluster.events",
+    "Planned": "kins.cluster.dry_run",
     "PublishedPort": "kins.components",
     "Status": "kins.cluster.status",
     "Stopped": "kins.cluster.stopping",

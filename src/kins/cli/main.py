@@ -14,6 +14,7 @@ from kins.errors import KinsError, UsageError, system_error
 # Command: (module, one-line help). The modules are loaded when used: `kins --help` must not wait for them.
 COMMANDS = {
     "up": "Bring up a cluster.",
+    "plan": "Show what up would do here, and do nothing.",
     "stop": "Stop a cluster and keep its data.",
     "start": "Start a cluster that was stopped.",
     "down": "Remove a cluster completely.",

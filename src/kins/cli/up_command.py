@@ -9,22 +9,13 @@ import click
 
 from kins.cli.names import name_argument
 from kins.cli.output import output_option, show, talk
+from kins.cli.plan_command import show_plan
 from kins.cli.progress import Progress
+from kins.cli.request import request_options, spec_of
 from kins.cli.waiting import timeout_option, wait_option
 
 if TYPE_CHECKING:
-    from kins import ClusterSpec, Created
-    from kins.cluster.spec import AskedLevel
-
-# docker's own registry image has it too.
-DEFAULT_REGISTRY_PORT = 5000
-
-
-def _complete_addition(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
-    from kins.cluster.spec import ADDITIONS
-
-    given, comma, last = incomplete.rpartition(",")
-    return [f"{given}{comma}{name}" for name in ADDITIONS if name.startswith(last) and name not in given.split(",")]
+    from kins import Created
 
 
 @click.command(
@@ -42,69 +33,13 @@ Examples:
 """,
 )
 @name_argument
-@click.option(
-    "--level",
-    type=click.Choice(["auto", "node", "control-plane"]),
-    default="auto",
-    show_default=True,
-    help="What to bring up: the best that this sandbox carries, or this and nothing else.",
-)
-@click.option(
-    "--control-plane-only",
-    "level",
-    flag_value="control-plane",
-    help="No node: the API, controllers and scheduler only. The same as --level control-plane.",
-)
-@click.option(
-    "--with",
-    "additions",
-    multiple=True,
-    metavar="ADDITION[,...]",
-    shell_complete=_complete_addition,
-    help="Use on the node, although mounts would do: intercept (system calls), cgroupfs (emulated control groups).",
-)
-@click.option(
-    "-p",
-    "--publish",
-    "published",
-    multiple=True,
-    metavar="[ADDRESS:]PORT:NODEPORT",
-    help="Lead a TCP port of this sandbox to a port of the node; on loopback, unless an address is given.",
-)
-@click.option(
-    "--proxy-for-pods",
-    is_flag=True,
-    help="Tell pods that ask of the proxy in HTTP_PROXY and HTTPS_PROXY, and of the authorities in SSL_CERT_FILE.",
-)
-@click.option(
-    "--kubelet",
-    type=click.Choice(["auto", "stock", "no-cadvisor", "no-cgroups"]),
-    default="auto",
-    show_default=True,
-    help="Upstream's, one without cAdvisor, or one without control groups.",
-)
+@request_options
 @timeout_option
 @wait_option
 @click.option("--retain", is_flag=True, help="Keep a cluster that failed; otherwise it is removed.")
-@click.option(
-    "--arg", "arguments", multiple=True, metavar="COMPONENT:FLAG=VALUE", help="Pass a flag on to a component."
-)
-@click.option(
-    "--registry",
-    "registry",
-    type=int,
-    flag_value=DEFAULT_REGISTRY_PORT,
-    help=f"With a registry of images on port {DEFAULT_REGISTRY_PORT} of loopback, whose images pods can pull.",
-)
-@click.option(
-    "--registry-port",
-    "registry",
-    type=click.IntRange(1, 65535),
-    metavar="PORT",
-    help="The same on another port.",
-)
+@click.option("--dry-run", is_flag=True, help="Change nothing; print what would be done, as kins plan does.")
 @output_option
-def command(name: str, timeout: float, wait: bool, retain: bool, **asked: Any) -> None:
+def command(name: str, timeout: float, wait: bool, retain: bool, dry_run: bool, **asked: Any) -> None:
     """Bring up the cluster NAME (default: "default") and make it kubectl's current context.
 
     On a running cluster it says so and does nothing; a stopped one is started, a crashed one is recovered.
@@ -112,7 +47,10 @@ def command(name: str, timeout: float, wait: bool, retain: bool, **asked: Any) -
     began = time.monotonic()
     from kins import Cluster
 
-    spec = _spec(name, **asked)
+    spec = spec_of(name, **asked)
+    if dry_run:
+        show_plan(spec)
+        return
     with Progress(f"bringing up {name}") as progress:
         try:
             _, created = Cluster.up(spec, timeout=timeout, wait=wait, retain=retain, progress=progress, began=began)
@@ -128,48 +66,6 @@ def tell(created: Created, seconds: float) -> None:
     for missing in created.missing:
         talk(f"note: no node: {missing.cause}. {missing.consequence}")
         talk(f"hint: {missing.hint}")
-
-
-def _spec(
-    name: str,
-    *,
-    level: AskedLevel,
-    kubelet: str,
-    additions: tuple[str, ...],
-    published: tuple[str, ...],
-    arguments: tuple[str, ...],
-    registry: int | None,
-    proxy_for_pods: bool,
-    **__: Any,
-) -> ClusterSpec:
-    from kins import ClusterSpec
-    from kins.cluster.spec import parse_publish
-
-    return ClusterSpec(
-        name=name,
-        level=level,
-        kubelet=kubelet,
-        additions=_separated(additions),
-        published=tuple(parse_publish(text) for text in published),
-        arguments=_arguments(arguments),
-        registry=registry,
-        proxy_for_pods=proxy_for_pods,
-    )
-
-
-def _separated(texts: tuple[str, ...]) -> tuple[str, ...]:
-    """Each name once, in the order given; `--with a,b` and `--with a --with b` are the same."""
-    return tuple(dict.fromkeys(name for text in texts for name in text.split(",")))
-
-
-def _arguments(texts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    from kins.cluster.spec import parse_argument
-
-    found: dict[str, tuple[str, ...]] = {}
-    for text in texts:
-        component, flag = parse_argument(text)
-        found[component] = (*found.get(component, ()), flag)
-    return found
 
 
 def _context(created: Created) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kins.cluster.building import BuildRequest
     from kins.cluster.creation import Created
     from kins.cluster.deletion import Deleted
+    from kins.cluster.dry_run import Planned
     from kins.cluster.events import Event
     from kins.cluster.node_images import ListedImage, LoadedImage, NodeImages, RemovedImage
     from kins.cluster.status import Status
@@ -65,6 +66,14 @@ class Cluster:
         began = time.monotonic() if began is None else began
         creation = Creation(wanted, began=began, timeout=timeout, wait=wait, retain=retain, progress=progress)
         return cls(wanted.name), creation.run()
+
+    @classmethod
+    def plan(cls, spec: ClusterSpec | str = "default") -> Planned:
+        """What `up` would do in this sandbox; nothing is changed. Raises KinsError for what `up` would refuse, and
+        `already-running`."""
+        from kins.cluster.dry_run import dry_run
+
+        return dry_run(ClusterSpec(name=spec) if isinstance(spec, str) else spec)
 
     def start(
         self,

@@ -8,7 +8,16 @@ from collections.abc import Callable
 
 from kins.sys import namespaces
 
-FLAGS = namespaces.CLONE_NEWNS | namespaces.CLONE_NEWPID | namespaces.CLONE_NEWIPC | namespaces.CLONE_NEWUTS
+# Each with its option of unshare(1).
+KINDS = {
+    namespaces.CLONE_NEWNS: "--mount",
+    namespaces.CLONE_NEWPID: "--pid",
+    namespaces.CLONE_NEWIPC: "--ipc",
+    namespaces.CLONE_NEWUTS: "--uts",
+}
+FLAGS = sum(KINDS)
+# `enter` as a command line of the shell. How mounts are told to others is for the steps that follow.
+COMMAND = f"unshare {' '.join(KINDS.values())} --fork --propagation unchanged"
 
 
 def enter(host_name: str, announce: Callable[[int], None]) -> None:

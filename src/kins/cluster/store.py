@@ -120,6 +120,14 @@ def _make_home() -> None:
     """Make the directory of the clusters, if need be; a note tells which directories above were made for it."""
     directory = clusters_directory()
     missing = [str(place) for place in (*home().parents, home()) if not place.exists()]
+    _make(directory)
+    if missing:
+        # Deepest first, as they will be removed.
+        _note().write_bytes(msgspec.json.encode(sorted(missing, key=len, reverse=True)))
+
+
+def _make(directory: Path) -> None:
+    """A directory at home or below it. Raises KinsError `home-unwritable`."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -130,14 +138,25 @@ def _make_home() -> None:
             code="home-unwritable",
             hint=f"export KINS_HOME={_writable_place()}/kins",
         ) from error
-    if missing:
-        # Deepest first, as they will be removed.
-        _note().write_bytes(msgspec.json.encode(sorted(missing, key=len, reverse=True)))
 
 
 def _writable_place() -> str:
     """A directory for a hint: on a disk first."""
     return next((place for place in PLACES if os.access(place, os.W_OK | os.X_OK)), "DIRECTORY")
+
+
+@contextlib.contextmanager
+def lent_home() -> Iterator[Path]:
+    """The directory that clusters are kept in, for as long as the block takes: it and those above it are gone then, if
+    they were not there before."""
+    missing = [place for place in (home(), *home().parents) if not place.exists()]
+    _make(home())
+    try:
+        yield home()
+    finally:
+        with contextlib.suppress(OSError):  # somebody has begun to use it meanwhile
+            for directory in missing:
+                directory.rmdir()
 
 
 def _note() -> Path:

@@ -21,6 +21,9 @@ class MakeDirectory(Step, frozen=True, kw_only=True):
     def describe(self) -> str:
         return f"mkdir -p {shlex.quote(self.path)}"
 
+    def note(self) -> str:
+        return f"note_directories {shlex.quote(self.path)}"
+
     def prepare(self) -> Self | None:
         path = Path(self.path)
         missing = [str(place) for place in (*reversed(path.parents), path) if not place.exists()]
@@ -49,7 +52,20 @@ class CreateFile(Step, frozen=True, kw_only=True):
     mode: int = 0o644
 
     def describe(self) -> str:
-        return f"printf %s {shlex.quote(self.content)} > {shlex.quote(self.path)}"
+        path = shlex.quote(self.path)
+        mode = f" && chmod {self.mode:o} {path}" if self.mode != 0o644 else ""
+        return f"[ -e {path} ] || {{ {self._says()} > {path}{mode}; }}"
+
+    def _says(self) -> str:
+        if not self.content:
+            return ":"
+        if self.content.find("\n") == len(self.content) - 1:
+            return f"echo {shlex.quote(self.content[:-1])}"
+        return f"printf %s {shlex.quote(self.content)}"
+
+    def note(self) -> str:
+        path = shlex.quote(self.path)
+        return f"[ -e {path} ] || note {shlex.quote(f'rm -f {path}')}"
 
     def prepare(self) -> Self | None:
         return None if Path(self.path).exists() else self

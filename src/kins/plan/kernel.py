@@ -29,6 +29,9 @@ class SetSysctl(Step, frozen=True, kw_only=True):
     def describe(self) -> str:
         return f"echo {shlex.quote(self.value)} > {self.path}"
 
+    def note(self) -> str:
+        return f"note_value {self.path} {shlex.quote(self.value)}"
+
     def prepare(self) -> Self | None:
         previous = self.path.read_text().strip()
         return None if previous == self.value else msgspec.structs.replace(self, previous=previous)
@@ -54,6 +57,9 @@ class MakeControlGroup(Step, frozen=True, kw_only=True):
 
     def describe(self) -> str:
         return f"mkdir -p {shlex.quote(self.path)}"
+
+    def note(self) -> str:
+        return f"note_groups {shlex.quote(self.path)} {self.controllers}".rstrip()
 
     def execute(self) -> None:
         Path(self.path).mkdir(exist_ok=True)
@@ -99,6 +105,9 @@ class AddBridge(Step, frozen=True, kw_only=True):
         name = shlex.quote(self.name)
         return f"ip link add {name} type bridge && ip addr add {self.address} dev {name} && ip link set {name} up"
 
+    def note(self) -> str:
+        return f"note_link {shlex.quote(self.name)}"
+
     def prepare(self) -> Self | None:
         # Refused before it is journalled: undoing must never delete a link that somebody else made.
         if netlink.link_exists(self.name):
@@ -124,6 +133,9 @@ class AddAddress(Step, frozen=True, kw_only=True):
 
     def describe(self) -> str:
         return f"ip addr add {self.address} dev {shlex.quote(self.link)}"
+
+    def note(self) -> str:
+        return f"note_address {self.address} {shlex.quote(self.link)}"
 
     def prepare(self) -> Self | None:
         # Refused before it is journalled: undoing must never take an address that somebody else gave.

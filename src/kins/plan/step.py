@@ -20,6 +20,13 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         """The step as a line of shell that does the same."""
         raise NotImplementedError
 
+    def note(self) -> str:
+        """A line of shell that notes how to take the change back, before it is made, or nothing.
+
+        It calls functions of the scripts that `kins plan` prints (`kins.cluster.script`).
+        """
+        return ""
+
     def prepare(self) -> Self | None:
         """The step with what `undo` must know about the present state, or None when there is nothing to do."""
         return self

@@ -1,0 +1,27 @@
+"""The programs of the sandbox that a script calls, and what stands in for one that small sandboxes lack."""
+
+from __future__ import annotations
+
+from kins.cluster.cluster_plan import ClusterPlan
+from kins.plan import shell
+from kins.plan.launcher import python_module
+
+# Of coreutils and their like: every image that has a shell has them.
+ALWAYS = "base64 basename cat chmod dirname env grep id ln mkdir rm rmdir sed sleep tail"
+# Of util-linux, findutils and hostname.
+NODE = "find hostname mount umount unshare"
+
+
+def checks(plan: ClusterPlan) -> str:
+    """Shell that fails for a program that is missing, or puts another one in its place."""
+    if not plan.has_node:
+        return f"need {ALWAYS}"
+    stand_in = shell.command(python_module("kins.plan.ip"))
+    return "\n".join(
+        [
+            '[ "$(id -u)" = 0 ] || fail "run it as root"',
+            f"need {ALWAYS} {NODE}",
+            "# iproute2 is missing in many images: then kins' own Python does what is asked of it here",
+            f'command -v ip > /dev/null || ip() {{ {stand_in} "$@"; }}',
+        ]
+    )

@@ -1,0 +1,45 @@
+"""A plan's script, run by a shell without kins' supervisor: a node on which pods run, and nothing left of it."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from tests.harness.environment import Environment
+from tests.harness.images import SHELL
+from tests.scenario.cluster import PATIENCE
+from tests.scenario.environments import fresh
+
+CLUSTER = "/root/.local/share/kins/clusters/default"
+VARIABLES = {"KUBECONFIG": f"{CLUSTER}/kubeconfig", "KUBECACHEDIR": f"{CLUSTER}/kubectl-cache"}
+
+
+@pytest.mark.sandbox
+@pytest.mark.xdist_group("gvisor-overlay")
+def test_a_script_brings_up_a_node_and_takes_it_back() -> None:
+    with fresh("gvisor-overlay") as environment:
+        before = environment.snapshot()
+        script = environment.kins("plan").stdout
+        assert environment.changes_since(before) == ""
+        environment.write("/root/plan.sh", script)
+        before = environment.snapshot()
+        with environment.spawn(["sh", "-c", "exec sh /root/plan.sh 2>&1"]) as running:
+            running.line_with("plan: ready")
+            run_a_pod(environment)
+            running.kill(signal.SIGINT)
+            status, said = running.finish(PATIENCE)
+        assert (status, said.splitlines()[-1]) == (130, "plan: undoing everything")
+        assert environment.changes_since(before) == ""
+
+
+def run_a_pod(environment: Environment) -> None:
+    """As a user of the script would: with an image from an archive."""
+    kubectl = f"{CLUSTER}/bin/kubectl"
+    engine = environment.output("readlink", kubectl).strip()
+    load = [engine, "images", "load", "--address", f"{CLUSTER}/run/containerd.sock", f"/images/{SHELL.archive.name}"]
+    environment.run(load)
+    pod = ["run", "hello", f"--image={SHELL.name}", "--restart=Never", "--", "echo", "works"]
+    environment.run([kubectl, *pod], variables=VARIABLES)
+    waited = ["wait", "pod/hello", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s"]
+    environment.run([kubectl, *waited], variables=VARIABLES, timeout=PATIENCE)
+    assert environment.run([kubectl, "logs", "hello"], variables=VARIABLES).stdout == "works\n"
