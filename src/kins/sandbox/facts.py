@@ -20,8 +20,22 @@ class Sysctl(msgspec.Struct, frozen=True):
     """A setting below /proc/sys: its value (None: there is no such file) and whether it can be written."""
 
     value: str | None
+    # None: not tried, because nobody writes it
+    writable: bool | None
+
+
+class FileSystem(msgspec.Struct, frozen=True):
+    """What a directory lies on: the kind that the mount table names, statfs(2)'s f_type, size and free space for us in
+    bytes, and whether a file could be made."""
+
+    kind: str
+    magic: int
+    size: int
+    free: int
     writable: bool
 
+
+UNASKED = Answer(False, "not asked")
 
 # `silent`: nothing came back in time; `unreachable`: the kernel says that nobody is there.
 Resolver = Literal["answers", "silent", "unreachable"]
@@ -67,3 +81,55 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     # programs that the kubelet calls
     programs: dict[str, bool]
     used_ranges: tuple[str, ...]
+
+    # Below: since version 3. Defaults are for records of before.
+    # uname(2)'s release, which containerd goes by
+    kernel_release: str = ""
+    # RLIMIT_NOFILE, hard; -1 for none
+    descriptors: int = -1
+    # by directory: `/`, `/tmp` and so on, and `data`, which holds the clusters
+    file_systems: dict[str, FileSystem] = {}
+    # a program executed by way of symbolic links
+    linked_programs: Answer = UNASKED
+    mount_namespace: Answer = UNASKED
+    pid_namespace: Answer = UNASKED
+    network_namespace: Answer = UNASKED
+    ipc_namespace: Answer = UNASKED
+    uts_namespace: Answer = UNASKED
+    # setns(2) into a namespace that was left
+    entering_namespaces: Answer = UNASKED
+    pivot_root: Answer = UNASKED
+    # a mount below a shared one shows at its bind, one below a private one does not
+    propagation: Answer = UNASKED
+    # whether the mount at `/` is a shared one as it is
+    root_shared: bool = False
+    # the tmpfs with one inode that runc puts over masked directories (libcontainer/rootfs_linux.go, maskPath)
+    masking: Answer = UNASKED
+    # a group of one's own in each hierarchy that is mounted
+    control_group_creation: Answer = Answer(True)
+    # controllers handed on to a group below one's own in the v2 hierarchy
+    control_group_delegation: Answer = UNASKED
+    bridge: Answer = UNASKED
+    veth: Answer = UNASKED
+    # a whole range on `lo` becomes local: Services
+    ranges_on_loopback: Answer = UNASKED
+    # an address, a link that is up and a default route by way of a gateway, as a pod has them
+    routes: Answer = UNASKED
+    forwarding: Answer = UNASKED
+    # targets and matches that the sandbox's own iptables program can use; empty without the program
+    iptables: dict[str, bool] = {}
+    fuse: Answer = UNASKED
+    # what a filter can do with a call: errno, trap, kill, log
+    seccomp: dict[str, bool] = {}
+    ptrace: Answer = UNASKED
+    seccomp_trace: Answer = UNASKED
+    seccomp_notify: Answer = UNASKED
+    # which of a filter and the stop at a call's entry comes first: `seccomp-first`, `enter-first`; empty: not known
+    seccomp_order: str = ""
+    has_resolver_file: bool = True
+    # names of proxy variables that are set; their values may hold passwords
+    proxies: tuple[str, ...] = ()
+    # variables and directories that add certificate authorities
+    authorities: tuple[str, ...] = ()
+    # programs that others' node software, or a helper of ours, would use
+    other_programs: dict[str, bool] = {}

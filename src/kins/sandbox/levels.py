@@ -97,7 +97,7 @@ def _answers(facts: Facts) -> list[Lack]:
 
 def _control_groups(facts: Facts) -> list[Lack]:
     if control_group_layout(facts) != "none":
-        return []
+        return [] if facts.control_group_creation.works else [_fixed_control_groups(facts)]
     lack = Lack(
         fact="control_groups",
         cause="no control group hierarchy with cpu, cpuset, memory and pids is mounted or can be mounted",
@@ -105,6 +105,16 @@ def _control_groups(facts: Facts) -> list[Lack]:
         hint="run the sandbox as root with CAP_SYS_ADMIN, or with a writable /sys/fs/cgroup",
     )
     return [lack]
+
+
+def _fixed_control_groups(facts: Facts) -> Lack:
+    """Mounted read-only, as in most containers."""
+    return Lack(
+        fact="control_group_creation",
+        cause=f"control_group_creation: {facts.control_group_creation.cause}",
+        consequence="the node makes a group of its own in each hierarchy that is mounted",
+        hint="mount /sys/fs/cgroup writable, or try: kins up --with intercept,cgroupfs",
+    )
 
 
 def _ranges(facts: Facts, ranges: tuple[str, ...]) -> list[Lack]:

@@ -13,13 +13,16 @@ from typing import Any, NoReturn
 import msgspec
 
 from kins.sandbox.facts import Answer, Facts
-from kins.sandbox.probes import ANSWERS, SEVERAL, VALUES
+from kins.sandbox.probes import ANSWERS, DETAILS, SEVERAL, VALUES
 from kins.sandbox.probes.identity import identity
 from kins.sandbox.probes.table import Probe
 from kins.sys import process
 
-# A probe that has not answered by then hangs, which is an answer as well (gVisor without a network of its own does).
-LIMIT_SECONDS = 3.0
+# A probe that has not answered this long after the last one that did hangs, which is an answer as well: some requests
+# in gVisor with the host's network are never answered. A limit from the start would take a busy machine for a lack.
+LIMIT_SECONDS = 1.4
+# However slowly the others trickle in.
+LONGEST_SECONDS = 20.0
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -29,13 +32,14 @@ class Outcome(msgspec.Struct, frozen=True):
     cause: str | None = None
 
 
-def probe(home: Path) -> Facts:
-    """Ask the sandbox. `home` is an existing directory on the file system where clusters will be kept."""
+def probe(home: Path, *, details: bool = False) -> Facts:
+    """Ask the sandbox; with `details` also for what no decision rests on. `home` is an existing directory on the file
+    system where clusters will be kept."""
     clear_remains(home)
     scratch = home / f"probe-{os.getpid()}"
     scratch.mkdir(mode=0o700)
     try:
-        return _facts(_run_all(scratch))
+        return _facts(_run_all(scratch, details))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -52,24 +56,24 @@ def clear_remains(home: Path) -> None:
 
 
 def _facts(outcomes: dict[str, Outcome]) -> Facts:
-    values: dict[str, Any] = {}
-    for name in ANSWERS:
-        cause = outcomes[name].cause
-        values[name] = Answer(cause is None, cause or "")
-    for name, (_, default) in VALUES.items():
-        outcome = outcomes[name]
-        values[name] = default if outcome.cause is not None else outcome.value
-    known = outcomes["identity"].value or identity(Path())
-    mounted, controllers = outcomes["control_groups_v2"].value or (None, [])
-    values |= {"control_groups_v2": mounted, "control_groups_v2_controllers": controllers}
-    return msgspec.convert(values | known, Facts)
+    # The one probe that cannot fail needs no process.
+    values: dict[str, Any] = identity(Path())
+    for name, outcome in outcomes.items():
+        cause = outcome.cause
+        if name in ANSWERS:
+            values[name] = Answer(cause is None, cause or "")
+        elif name in VALUES:
+            values[name] = outcome.value if cause is None else VALUES[name][1]
+        else:
+            values |= outcome.value if cause is None else SEVERAL[name][1](cause)
+    return msgspec.convert(values, Facts)
 
 
-def _run_all(scratch: Path) -> dict[str, Outcome]:
-    functions: dict[str, Probe] = SEVERAL | ANSWERS | {name: function for name, (function, _) in VALUES.items()}
-    running = {name: _fork(function, scratch / name) for name, function in functions.items()}
-    deadline = time.monotonic() + LIMIT_SECONDS
-    return _gather(running, deadline)
+def _run_all(scratch: Path, details: bool) -> dict[str, Outcome]:
+    functions: dict[str, Probe] = {**ANSWERS}
+    functions |= {name: function for name, (function, _) in (VALUES | SEVERAL).items()}
+    asked = {name: function for name, function in functions.items() if details or name not in DETAILS}
+    return _gather({name: _fork(function, scratch / name) for name, function in asked.items()})
 
 
 def _fork(function: Probe, scratch: Path) -> tuple[int, int]:
@@ -105,16 +109,22 @@ def _become_harmless() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _gather(running: dict[str, tuple[int, int]], deadline: float) -> dict[str, Outcome]:
+def _gather(running: dict[str, tuple[int, int]]) -> dict[str, Outcome]:
     found: dict[str, Outcome] = {}
     parts: dict[str, bytes] = dict.fromkeys(running, b"")
+    last = time.monotonic()
+    longest = last + LONGEST_SECONDS
     with selectors.DefaultSelector() as selector:
         for name, (_, answer) in running.items():
             selector.register(answer, selectors.EVENT_READ, name)
-        while len(found) < len(running) and (remaining := deadline - time.monotonic()) > 0:
-            for key, _ in selector.select(remaining):
+        while len(found) < len(running):
+            ready = selector.select(max(min(last + LIMIT_SECONDS, longest) - time.monotonic(), 0))
+            if not ready:
+                break
+            for key, _ in ready:
                 content = os.read(key.fd, 65536)
                 parts[key.data] += content
+                last = time.monotonic()
                 if not content:
                     selector.unregister(key.fd)
                     found[key.data] = _outcome(parts[key.data])
@@ -122,7 +132,7 @@ def _gather(running: dict[str, tuple[int, int]], deadline: float) -> dict[str, O
         os.close(answer)
         if name not in found:
             os.kill(pid, signal.SIGKILL)
-            found[name] = Outcome(cause=f"no answer within {LIMIT_SECONDS:g} s")
+            found[name] = Outcome(cause=f"no answer within {LIMIT_SECONDS:g} s after those of the other probes")
         os.waitpid(pid, 0)
     return found
 

@@ -19,7 +19,8 @@ IFLA_IFNAME, IFLA_LINKINFO = 3, 18
 IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
 VETH_INFO_PEER = 1
 IFA_ADDRESS, IFA_LOCAL = 1, 2
-RTA_DST, RTA_OIF = 1, 4
+RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
+RT_TABLE_MAIN, RTPROT_STATIC, RT_SCOPE_UNIVERSE, RTN_UNICAST = 254, 4, 0, 1
 IFF_UP = 1
 # An answer that does not come is one of gVisor's: some requests hang for ever in a network namespace without IP.
 ANSWER_SECONDS = 2.0
@@ -66,6 +67,15 @@ def add_address(name: str, address: str) -> None:
 def delete_address(name: str, address: str) -> None:
     """Take an IPv4 address with its prefix from a link."""
     _request(RTM_DELADDR, _link_address(name, address))
+
+
+def add_default_route(name: str, gateway: str) -> None:
+    """Send what goes nowhere else by a link to a gateway."""
+    kinds = (RT_TABLE_MAIN, RTPROT_STATIC, RT_SCOPE_UNIVERSE, RTN_UNICAST)
+    header = struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, *kinds, 0)
+    link = _attribute(RTA_OIF, struct.pack("=I", _index(name)))
+    packed = ipaddress.ip_address(gateway).packed
+    _request(RTM_NEWROUTE, header + link + _attribute(RTA_GATEWAY, packed), NLM_F_CREATE | NLM_F_EXCL)
 
 
 def links() -> list[Link]:

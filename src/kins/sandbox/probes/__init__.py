@@ -10,8 +10,8 @@ from kins.sandbox.probes import (
     control_groups,
     devices,
     filesystems,
-    identity,
     interception,
+    iptables,
     mounts,
     names,
     namespaces,
@@ -19,26 +19,55 @@ from kins.sandbox.probes import (
     programs,
     settings,
 )
-from kins.sandbox.probes.table import Answers, Probe, Values
+from kins.sandbox.probes.table import Answers, Several, Values
 
 ANSWERS: Answers = {
     **namespaces.ANSWERS,
     **mounts.ANSWERS,
     **devices.ANSWERS,
     **filesystems.ANSWERS,
+    **control_groups.ANSWERS,
     **network.ANSWERS,
-    **interception.ANSWERS,
 }
 VALUES: Values = {
     **filesystems.VALUES,
+    **mounts.VALUES,
     **control_groups.VALUES,
     **settings.VALUES,
     **names.VALUES,
     **programs.VALUES,
     **network.VALUES,
+    **iptables.VALUES,
+    **interception.VALUES,
 }
-# Probes whose answers are several facts.
-SEVERAL: dict[str, Probe] = {
-    "identity": identity.identity,
-    "control_groups_v2": control_groups.control_groups_v2,
-}
+SEVERAL: Several = {**control_groups.SEVERAL, **interception.SEVERAL}
+# Facts that no decision rests on. Only the doctor asks for them: in gVisor each process costs 10 to 20 ms.
+DETAILS = frozenset(
+    {
+        "authorities",
+        "bridge",
+        "control_group_delegation",
+        "entering_namespaces",
+        "file_systems",
+        "forwarding",
+        "fuse",
+        "has_resolver_file",
+        "iptables",
+        "ipc_namespace",
+        "linked_programs",
+        "masking",
+        "mount_namespace",
+        "network_namespace",
+        "other_programs",
+        "pid_namespace",
+        "pivot_root",
+        "propagation",
+        "proxies",
+        "ranges_on_loopback",
+        "root_shared",
+        "routes",
+        "seccomp",
+        "uts_namespace",
+        "veth",
+    }
+)

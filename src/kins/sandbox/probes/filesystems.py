@@ -1,12 +1,20 @@
-"""The file system that holds the clusters."""
+"""The file system that holds the clusters, and others that could."""
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
 from kins.sandbox.probes.table import Answers, Values
 from kins.sys import mounts
+
+# Where node software keeps its data, and where it could.
+CANDIDATES = ("/", "/tmp", "/var/lib", "/run", "/dev/shm")
 
 
 def data_type(scratch: Path) -> int:
@@ -23,5 +31,45 @@ def unix_sockets(scratch: Path) -> None:
         client.connect(path)
 
 
-ANSWERS: Answers = {"unix_sockets": unix_sockets}
-VALUES: Values = {"data_type": (data_type, 0)}
+def linked_programs(scratch: Path) -> None:
+    """This Python by a link below a linked directory, as k3s has its CNI plugins."""
+    place, program = scratch / "place", scratch / "program"
+    place.mkdir()
+    program.symlink_to(Path(sys.executable).resolve())
+    (scratch / "current").symlink_to(place)
+    (place / "bridge").symlink_to(program)
+    done = subprocess.run([scratch / "current" / "bridge", "-I", "-S", "-c", ""], capture_output=True, check=False)
+    if done.returncode != 0:
+        raise OSError(f"exit status {done.returncode}: {done.stderr.decode(errors='replace').strip()[-200:]}")
+
+
+def file_systems(scratch: Path) -> dict[str, dict[str, Any]]:
+    """What each candidate lies on."""
+    kinds = {entry.target: entry.kind for entry in mounts.mount_table()}
+    places = {"data": scratch, **{each: Path(each) for each in CANDIDATES}}
+    return {name: _file_system(place, kinds) for name, place in places.items() if place.is_dir()}
+
+
+def _file_system(place: Path, kinds: dict[str, str]) -> dict[str, Any]:
+    found, real = os.statvfs(place), place.resolve()
+    above = next((str(each) for each in (real, *real.parents) if str(each) in kinds), "/")
+    return {
+        "kind": kinds.get(above, ""),
+        "magic": mounts.filesystem_type(place),
+        "size": found.f_blocks * found.f_frsize,
+        "free": found.f_bavail * found.f_frsize,
+        "writable": _is_writable(place),
+    }
+
+
+def _is_writable(place: Path) -> bool:
+    """Tried with a file that has no name, where that can be had."""
+    try:
+        tempfile.TemporaryFile(dir=place, prefix="kins-probe-").close()
+    except OSError:
+        return False
+    return True
+
+
+ANSWERS: Answers = {"unix_sockets": unix_sockets, "linked_programs": linked_programs}
+VALUES: Values = {"data_type": (data_type, 0), "file_systems": (file_systems, {})}

@@ -1,9 +1,10 @@
-"""How this sandbox finds names."""
+"""How this sandbox finds names, and by which way it reaches what has them."""
 
 from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 import socket
 import time
 from pathlib import Path
@@ -12,6 +13,11 @@ from kins.sandbox.probes.table import Values
 
 RESOLVER_FILE = "/etc/resolv.conf"
 DNS_PORT = 53
+PROXIES = tuple(
+    variable for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy") for variable in (name, name.upper())
+)
+AUTHORITIES = ("CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE")
+LOCAL_AUTHORITIES = "/usr/local/share/ca-certificates"
 # RFC 1035, 4.1: identity 0, recursion desired, one question: the name servers (2) of the root in class IN (1).
 ROOT_QUESTION = bytes.fromhex("0000 0100 0001 0000 0000 0000 00 0002 0001")
 # Every resolver knows the root: a recursive one answers within milliseconds, or is far away and busy.
@@ -75,4 +81,26 @@ def _answer_of(asked: socket.socket | None, deadline: float) -> str:
     return "answers"
 
 
-VALUES: Values = {"has_hosts_file": (has_hosts_file, False), "resolvers": (resolvers, {})}
+def has_resolver_file(_: Path) -> bool:
+    """containerd reads /etc/resolv.conf for each pod that the kubelet gives no other."""
+    return Path(RESOLVER_FILE).is_file()
+
+
+def proxies(_: Path) -> list[str]:
+    """The names of proxy variables that are set; never their values."""
+    return sorted(name for name in PROXIES if os.environ.get(name))
+
+
+def authorities(_: Path) -> list[str]:
+    """What adds certificate authorities to those of the system: names of variables, and Debian's directory."""
+    found = [name for name in AUTHORITIES if os.environ.get(name)]
+    return [*found, *([LOCAL_AUTHORITIES] if any(Path(LOCAL_AUTHORITIES).glob("*.crt")) else [])]
+
+
+VALUES: Values = {
+    "has_hosts_file": (has_hosts_file, False),
+    "has_resolver_file": (has_resolver_file, False),
+    "resolvers": (resolvers, {}),
+    "proxies": (proxies, []),
+    "authorities": (authorities, []),
+}

@@ -1,4 +1,4 @@
-"""What probes do in a mount namespace of their own: places to mount at, overlays."""
+"""What probes do in a mount namespace of their own."""
 
 from __future__ import annotations
 
@@ -25,17 +25,3 @@ def directories(place: Path, *names: str) -> list[Path]:
     for directory in made:
         directory.mkdir(exist_ok=True)
     return made
-
-
-def overlay(place: Path, lower: str, target: Path) -> None:
-    """Mount an overlay with its upper directory at `place` and make a file in it."""
-    upper, work = directories(place, "upper", "work")
-    if not target.exists():
-        target.mkdir()
-    options = f"lowerdir={lower},upperdir={upper},workdir={work}"
-    try:
-        # Without `volatile` Linux syncs the whole disk when the overlay goes: 0.4 s.
-        mounts.mount("probe", str(target), "overlay", 0, f"{options},volatile")
-    except OSError:
-        mounts.mount("probe", str(target), "overlay", 0, options)
-    (target / "probe").write_text("")

@@ -1,4 +1,4 @@
-"""Programs of the sandbox that the node's software calls."""
+"""Programs of the sandbox that node software calls."""
 
 from __future__ import annotations
 
@@ -9,10 +9,37 @@ from pathlib import Path
 from kins.sandbox.probes.places import private_mounts
 from kins.sandbox.probes.table import Values
 
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# What the kubelet calls.
 PROGRAMS = ("mount", "umount")
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 # How the kubelet mounts a volume's sub-path (k8s.io/kubernetes, pkg/volume/util/subpath). busybox has no such option.
 SUB_PATH_MOUNT = ("mount", "--no-canonicalize", "-t", "tmpfs", "probe")
+# What kins does without, and others' node software may not.
+OTHERS = (
+    "containerd",
+    "dockerd",
+    "fuse-overlayfs",
+    "fusermount3",
+    "ip",
+    "iptables",
+    "iptables-legacy",
+    "kubectl",
+    "newgidmap",
+    "newuidmap",
+    "nft",
+    "nsenter",
+    "openssl",
+    "runc",
+    "slirp4netns",
+    "sudo",
+    "systemctl",
+)
+
+
+def found_program(name: str) -> str | None:
+    """The path of a program of the sandbox."""
+    return shutil.which(name, path=SEARCH_PATH)
 
 
 def programs(scratch: Path) -> dict[str, bool]:
@@ -31,4 +58,9 @@ def _mounts(scratch: Path) -> bool:
     return done.returncode == 0
 
 
-VALUES: Values = {"programs": (programs, {})}
+def other_programs(_: Path) -> dict[str, bool]:
+    """Whether others are there."""
+    return {name: found_program(name) is not None for name in OTHERS}
+
+
+VALUES: Values = {"programs": (programs, {}), "other_programs": (other_programs, {})}

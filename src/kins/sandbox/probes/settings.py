@@ -1,4 +1,4 @@
-"""The kernel's settings below /proc/sys."""
+"""The kernel's settings below /proc/sys that node software reads or writes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 
 from kins.sandbox.probes.table import Values
 
-# What the kubelet reads or writes at its start (pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables), and
-# forwarding between pods.
-SYSCTLS = (
+# What the kubelet reads or writes at its start (pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables),
+# forwarding between pods, and what others' node software writes (k3s, kube-proxy, the CNI plugins, Docker).
+WRITTEN = (
     "kernel/panic",
     "kernel/panic_on_oops",
     "kernel/keys/root_maxkeys",
@@ -16,24 +16,61 @@ SYSCTLS = (
     "vm/overcommit_memory",
     "vm/panic_on_oom",
     "net/ipv4/ip_forward",
+    "net/ipv4/conf/all/forwarding",
+    "net/ipv4/conf/all/route_localnet",
+    "net/ipv6/conf/all/forwarding",
+    "net/bridge/bridge-nf-call-iptables",
+    "net/netfilter/nf_conntrack_max",
 )
+# What is only read: by runc, containerd, the kubelet, the API server and CoreDNS.
+READ = (
+    "fs/file-max",
+    "fs/inotify/max_user_instances",
+    "fs/inotify/max_user_watches",
+    "fs/nr_open",
+    "kernel/cap_last_cap",
+    "kernel/pid_max",
+    "kernel/random/boot_id",
+    "kernel/threads-max",
+    "net/core/somaxconn",
+    "net/ipv4/ip_local_port_range",
+    "net/ipv4/ip_unprivileged_port_start",
+    "net/ipv4/ping_group_range",
+    "user/max_user_namespaces",
+    "vm/max_map_count",
+)
+SETTINGS = Path("/proc/sys")
+# Not kept: it names this very boot.
+UNTOLD = "kernel/random/boot_id"
 
 
 def sysctls(_: Path) -> dict[str, dict[str, object]]:
     """The settings' values, and whether they can be written: tried with the very same value."""
-    return {name: _sysctl(Path("/proc/sys", name)) for name in SYSCTLS}
+    found = {name: _setting(SETTINGS / name, written=True) for name in WRITTEN}
+    found |= {name: _setting(SETTINGS / name, written=False) for name in READ}
+    if found[UNTOLD]["value"]:
+        found[UNTOLD]["value"] = "(there)"
+    return found
 
 
-def _sysctl(path: Path) -> dict[str, object]:
+def _setting(path: Path, *, written: bool) -> dict[str, object]:
     try:
         value = path.read_text()
     except OSError:
-        return {"value": None, "writable": False}
+        return {"value": None, "writable": False if written else None}
+    return {"value": value.strip(), "writable": _takes(path, value) if written else None}
+
+
+def _takes(path: Path, value: str) -> bool:
     try:
         path.write_text(value)
     except OSError:
-        return {"value": value.strip(), "writable": False}
-    return {"value": value.strip(), "writable": True}
+        return False
+    return True
 
 
-VALUES: Values = {"sysctls": (sysctls, {})}
+NOTHING: dict[str, dict[str, object]] = {
+    **{name: {"value": None, "writable": False} for name in WRITTEN},
+    **{name: {"value": None, "writable": None} for name in READ},
+}
+VALUES: Values = {"sysctls": (sysctls, NOTHING)}

@@ -12,3 +12,5 @@ Probe = Callable[[Path], Any]
 Answers = dict[str, Callable[[Path], None]]
 # Facts that are values: the probe, and what counts where it fails.
 Values = dict[str, tuple[Probe, Any]]
+# Probes whose answer is several facts by name, and what counts where one fails, by its cause.
+Several = dict[str, tuple[Callable[[Path], dict[str, Any]], Callable[[str], dict[str, Any]]]]
