@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kins.cluster.cluster import Cluster
     from kins.cluster.creation import Created
     from kins.cluster.deletion import Deleted
+    from kins.cluster.diagnosis import Diagnosis, diagnose
     from kins.cluster.dry_run import Planned
     from kins.cluster.events import Event
     from kins.cluster.spec import ClusterSpec
@@ -31,6 +32,7 @@ __all__ = [
     "ClusterSpec",
     "Created",
     "Deleted",
+    "Diagnosis",
     "Event",
     "KinsError",
     "Planned",
@@ -38,6 +40,7 @@ __all__ = [
     "Status",
     "Stopped",
     "UsageError",
+    "diagnose",
 ]
 
 _HOMES = {
@@ -45,11 +48,13 @@ _HOMES = {
     "ClusterSpec": "kins.cluster.spec",
     "Created": "kins.cluster.creation",
     "Deleted": "kins.cluster.deletion",
+    "Diagnosis": "kins.cluster.diagnosis",
     "Event": "kins.cluster.events",
     "Planned": "kins.cluster.dry_run",
     "PublishedPort": "kins.components",
     "Status": "kins.cluster.status",
     "Stopped": "kins.cluster.stopping",
+    "diagnose": "kins.cluster.diagnosis",
 }
 
 

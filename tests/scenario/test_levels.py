@@ -14,8 +14,10 @@ def test_root_without_capabilities() -> None:
     """Docker's default capabilities: a control plane, and every fact that keeps a node away."""
     with Sandbox(kins_tree(), root="overlay", capabilities="docker") as environment:
         before = environment.snapshot()
+        foretold = environment.kins_json("doctor")
         up = environment.kins_json("up", timeout=PATIENCE + 10)
         assert up["level"] == "control-plane"
+        assert (foretold["level"], foretold["missing"]) == (up["level"], up["missing"])
         missing = {each["fact"]: each for each in up["missing"]}
         assert {"namespaces", "mounts", "pod_network"} <= missing.keys()
         assert "CAP_SYS_ADMIN" in missing["namespaces"]["hint"]

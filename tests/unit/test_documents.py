@@ -34,6 +34,7 @@ from kins.cli import output
 from kins.cli.main import COMMANDS, cli
 from kins.cluster.creation import Created
 from kins.cluster.deletion import Deleted
+from kins.cluster.diagnosis import Diagnosis, Report
 from kins.cluster.dry_run import Planned, PlannedComponent, PlannedFile, PlannedStep
 from kins.cluster.events import Event
 from kins.cluster.node_images import ListedImage, LoadedImage, RemovedImage
@@ -45,6 +46,7 @@ from kins.components.environment import NETWORK_VARIABLES
 from kins.errors import KinsError
 from kins.experiments.model import Excerpt, ExperimentResult, Measurement
 from kins.experiments.model import Verdict as ExperimentVerdict
+from kins.sandbox.doctor import Alternative, Finding, KnownBlocker
 from kins.soak.churn import Churn, Failure
 from kins.soak.figures import Restart
 from kins.soak.latency import Latency, Spread
@@ -60,6 +62,7 @@ STRUCTS = [Created, Missing, Event, Deleted, Status, ApiHealth, NodeHealth, Comp
 STRUCTS += [KubeletDecision, PublishedPort, Stopped]
 STRUCTS += [ListedImage, RemovedImage]
 STRUCTS += [Planned, Decisions, PlannedFile, PlannedStep, PlannedComponent]
+STRUCTS += [Diagnosis, Finding, Alternative, KnownBlocker, Report]
 STRUCTS += [SoakReport, Cause, Readiness, Break, Restart, ErrorLines, Trend, Churn, Failure, Latency, Spread]
 STRUCTS += [Surroundings, ExperimentResult, Measurement, Excerpt]
 

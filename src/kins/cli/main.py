@@ -20,6 +20,7 @@ COMMANDS = {
     "down": "Remove a cluster completely.",
     "status": "Show how a cluster is.",
     "list": "List clusters.",
+    "doctor": "Explain what this sandbox can do.",
     "logs": "Show the logs of a cluster's components.",
     "kubectl": "Run kubectl against a cluster.",
     "kubeconfig": "Get, merge or remove a cluster's kubeconfig.",

@@ -60,6 +60,11 @@ def show(result: Any, text: Callable[[], str]) -> None:
         click.echo(shown)
 
 
+def show_data(result: Any) -> None:
+    """A result that is a document of its own: JSON without the envelope, whatever the format."""
+    _write_json(result)
+
+
 def report(error: KinsError) -> None:
     """A failure: in the JSON envelope on stdout when that was asked for, else on stderr with its hint."""
     if is_json():
@@ -71,7 +76,7 @@ def report(error: KinsError) -> None:
         click.echo(f"hint: {error.hint}", err=True)
 
 
-def _write_json(document: dict[str, Any]) -> None:
+def _write_json(document: Any) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2))
 
 

@@ -20,7 +20,7 @@
 # - network-policy: NetworkPolicy objects are accepted and not enforced
 # - resolvers: pods find no outside names; this sandbox has no resolver in reach (/etc/resolv.conf)
 # - CPU limits of containers are stored and not enforced; memory limits are, by a look at their processes
-# - unpacked images are in memory (tmpfs), 11.8 GiB at most, because overlay works on nothing else here: the kubelet
+# - unpacked images are in memory (tmpfs), 11.5 GiB at most, because overlay works on nothing else here: the kubelet
 #   removes unused ones when 85 % of that are taken
 
 set -eu
@@ -835,9 +835,9 @@ mount -t tmpfs kins /run/mount
 # containerd
 mount -t tmpfs -o mode=0711 kins /run/containerd && mount --make-private /run/containerd
 
-# fact overlay_on_data: [Errno 22] mount overlay: Invalid argument:
-# '/root/.local/share/kins/probe-5/overlay_on_data/merged'
-mount -t tmpfs -o size=12638255104,mode=0711 kins /home/kins/clusters/default/containerd && mount --make-private /home/kins/clusters/default/containerd
+# fact overlay_on_data: [Errno 95] the upper directory takes no whiteouts or trusted.overlay.opaque: Operation not
+# supported
+mount -t tmpfs -o size=12348030976,mode=0711 kins /home/kins/clusters/default/containerd && mount --make-private /home/kins/clusters/default/containerd
 note_directories /home/kins/clusters/default/containerd/io.containerd.content.v1.content
 mkdir -p /home/kins/clusters/default/containerd/io.containerd.content.v1.content
 mount --bind /home/kins/clusters/default/image-content /home/kins/clusters/default/containerd/io.containerd.content.v1.content && mount --make-private /home/kins/clusters/default/containerd/io.containerd.content.v1.content

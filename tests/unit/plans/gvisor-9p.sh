@@ -11,7 +11,7 @@
 #
 # Decided by the facts of this sandbox (kins up writes them to facts.json):
 # - kubelet no-cadvisor: usage_per_cpu: cAdvisor drops the root's figures where cpuacct.usage_percpu is missing
-# - images: snapshotter overlayfs, on disk
+# - images: snapshotter overlayfs, on tmpfs
 # - control groups: kernel; interception: no
 # - outside names: none
 # - a relay to the outside: yes
@@ -20,6 +20,8 @@
 # - network-policy: NetworkPolicy objects are accepted and not enforced
 # - resolvers: pods find no outside names; this sandbox has no resolver in reach (/etc/resolv.conf)
 # - memory and CPU limits of containers are stored and not enforced (gVisor's control groups)
+# - unpacked images are in memory (tmpfs), 11.5 GiB at most, because overlay works on nothing else here: the kubelet
+#   removes unused ones when 85 % of that are taken
 
 set -eu
 CLUSTER=/home/kins/clusters/default
@@ -652,6 +654,12 @@ cat > /home/kins/clusters/default/config/cni/10-kins.conflist <<'END'
 }
 END
 
+# overlay_on_data: of compressed layers and of BuildKit's cache only the records were in memory
+rm -rf /home/kins/clusters/default/buildkit
+
+# overlay_on_data: of compressed layers and of BuildKit's cache only the records were in memory
+rm -rf /home/kins/clusters/default/image-content && mkdir /home/kins/clusters/default/image-content
+
 # kubelet
 cat > /home/kins/clusters/default/config/kubelet.json <<'END'
 {
@@ -696,7 +704,6 @@ cat > /home/kins/clusters/default/config/kubelet.json <<'END'
     "nodefs.inodesFree": "0%",
     "imagefs.available": "0%"
   },
-  "imageGCHighThresholdPercent": 100,
   "nodeStatusReportFrequency": "1m0s",
   "logging": {
     "verbosity": 1
@@ -865,7 +872,13 @@ mount -t tmpfs kins /run/mount
 
 # containerd
 mount -t tmpfs -o mode=0711 kins /run/containerd && mount --make-private /run/containerd
-mount --bind /home/kins/clusters/default/containerd /home/kins/clusters/default/containerd && mount --make-private /home/kins/clusters/default/containerd
+
+# fact overlay_on_data: [Errno 95] the upper directory takes no whiteouts or trusted.overlay.opaque: Operation not
+# supported
+mount -t tmpfs -o size=12348030976,mode=0711 kins /home/kins/clusters/default/containerd && mount --make-private /home/kins/clusters/default/containerd
+note_directories /home/kins/clusters/default/containerd/io.containerd.content.v1.content
+mkdir -p /home/kins/clusters/default/containerd/io.containerd.content.v1.content
+mount --bind /home/kins/clusters/default/image-content /home/kins/clusters/default/containerd/io.containerd.content.v1.content && mount --make-private /home/kins/clusters/default/containerd/io.containerd.content.v1.content
 
 # fact has_hosts_file
 [ -e /etc/hosts ] || note 'rm -f /etc/hosts'

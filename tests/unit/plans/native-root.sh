@@ -13,11 +13,12 @@
 # - kubelet stock: usage_per_cpu: cAdvisor has the files that it needs
 # - images: snapshotter overlayfs, on disk
 # - control groups: kernel; interception: no
-# - outside names: 10.255.255.53
+# - outside names: none
 # - a relay to the outside: yes
 #
 # What this level does not do here:
 # - network-policy: NetworkPolicy objects are accepted and not enforced
+# - resolvers: pods find no outside names; this sandbox has no resolver in reach (/etc/resolv.conf)
 
 set -eu
 CLUSTER=/home/kins/clusters/default
@@ -733,10 +734,8 @@ cluster.local 10.42.0.0/16 10.43.0.0/16 {
     bind 10.43.0.10
     errors
     cache 30
-    forward . 10.255.255.53 {
-        max_fails 1
-        health_check 2s
-        failfast_all_unhealthy_upstreams
+    template ANY ANY {
+        rcode NXDOMAIN
     }
 }
 END
@@ -830,6 +829,10 @@ mount -t tmpfs kins /run/mount
 # containerd
 mount -t tmpfs -o mode=0711 kins /run/containerd && mount --make-private /run/containerd
 mount --bind /home/kins/clusters/default/containerd /home/kins/clusters/default/containerd && mount --make-private /home/kins/clusters/default/containerd
+
+# fact has_hosts_file
+[ -e /etc/hosts ] || note 'rm -f /etc/hosts'
+[ -e /etc/hosts ] || { echo '127.0.0.1 localhost' > /etc/hosts; }
 
 # pod network (kins-cni)
 note_link kins0

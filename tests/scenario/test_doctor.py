@@ -1,0 +1,86 @@
+"""What the doctor says is what happens: beside a running cluster, with other facts, and as a user."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from tests.harness.environment import Environment
+from tests.harness.rootfs import USER_ID
+from tests.scenario.cluster import Cluster
+
+# The rest of root's capabilities stays.
+UNPRIVILEGED = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
+DOCTOR = ("kins", "doctor", "--output", "json")
+
+
+def diagnosis(environment: Environment, command: Sequence[str] = DOCTOR, **options: Any) -> dict[str, Any]:
+    """What the doctor says, asked by a command line."""
+    said: dict[str, Any] = json.loads(environment.run(command, **options).stdout)["result"]
+    return said
+
+
+def states(said: dict[str, Any]) -> dict[str, str]:
+    """Whether each fact works, is cured or missing."""
+    return {finding["fact"]: finding["state"] for finding in said["findings"]}
+
+
+def test_the_level_is_that_of_the_cluster_that_runs(cluster: Cluster) -> None:
+    environment = cluster.environment
+    said, status = diagnosis(environment), environment.kins_json("status")
+    assert (said["level"], said["running"]) == (status["level"], True)
+    assert said["missing"] == status["missing"] == []
+    assert said["limits"] == status["limits"]
+    # gVisor lacks what the node's steps have made up for; an ordinary machine does not.
+    cured = {fact for fact, state in states(said).items() if state == "cured"}
+    assert cured >= {"root_shared"}
+    assert (cured >= {"kernel_messages", "overlay_on_data", "sysctls", "usage_per_cpu"}) == environment.on_gvisor
+    assert states(said)["fuse"] == "works"
+
+
+def test_it_leaves_nothing_behind(cluster: Cluster) -> None:
+    environment = cluster.environment
+    listing = (
+        "cat /proc/self/mountinfo; ls /sys/class/net; find / -xdev -name '*probe-[0-9]*'; ls -d /home/*/.* || true"
+    )
+    before = environment.output("sh", "-c", listing)
+    environment.kins("doctor")
+    diagnosis(environment, variables={"KINS_HOME": "/tmp/never/made"})
+    assert environment.output("sh", "-c", listing) == before
+    assert environment.run(["test", "-e", "/tmp/never"], check=False).returncode == 1
+
+
+def test_a_fact_that_is_flipped_shows(cluster: Cluster) -> None:
+    """Without CAP_SYS_ADMIN there is no node, and the doctor names what would bring it back: what we took away."""
+    environment = cluster.environment
+    said = diagnosis(environment, (*UNPRIVILEGED, *DOCTOR))
+    assert said["level"] != "node"
+    assert {"namespaces", "mounts"} <= {missing["fact"] for missing in said["missing"]}
+    assert states(said)["capabilities"] == "missing"
+    (back,) = (each for each in said["alternatives"] if "CAP_SYS_ADMIN and" in each["change"])
+    assert back["level"] == diagnosis(environment)["level"] == "node"
+
+
+def test_what_an_alternative_promises_comes_true(cluster: Cluster) -> None:
+    """Where overlay does not work on disk, a KINS_HOME on tmpfs is what the hint names."""
+    environment = cluster.environment
+    here, there = diagnosis(environment), diagnosis(environment, variables={"KINS_HOME": "/tmp/kins-doctor"})
+    promised = [each["differences"] for each in here["alternatives"] if each["facts"] == ["overlay_on_data"]]
+    assert states(there)["overlay_on_data"] == "works"
+    if environment.on_gvisor:
+        assert promised == [{"images_on": "disk"}]
+        assert not any("in memory" in limit for limit in there["limits"])
+
+
+def test_any_user_may_ask(cluster: Cluster) -> None:
+    said = diagnosis(cluster.environment, user=USER_ID)
+    assert said["level"] != "node"
+    assert states(said)["namespaces"] == "missing"
+
+
+def test_text_and_report_say_the_same(cluster: Cluster) -> None:
+    environment = cluster.environment
+    assert environment.output("kins", "doctor").startswith("Level node, ")
+    sent = json.loads(environment.output("kins", "doctor", "--report"))
+    assert (sent["level"], sent["missing"]) == ("node", [])
