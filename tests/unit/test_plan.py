@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from kins.cluster.kubelet_view import hidden_place_steps, kubelet_view
 from kins.components import Layout
 from kins.errors import KinsError
-from kins.plan import Journal
+from kins.plan import AnyStep, Journal
 from kins.plan.files import CreateFile, MakeDirectory
+from kins.plan.kernel import AddAddress, AddBridge, MakeControlGroup, SetSysctl
 from kins.plan.mounts import BindMount, MountFileSystem, Unmount
+from kins.plan.origin import Origin
 
 
 @pytest.fixture
@@ -73,16 +76,91 @@ def test_a_cut_off_line_was_never_executed(journal: Journal, tmp_path: Path) -> 
 def test_one_failing_undo_does_not_keep_the_others(journal: Journal, tmp_path: Path) -> None:
     steps = [
         CreateFile(path=str(tmp_path / "first"), because="test"),
-        CreateFile(path=str(tmp_path / "second"), because="test"),
+        MakeControlGroup(path=str(tmp_path / "group"), because="test"),
     ]
     journal.execute(steps)
-    (tmp_path / "second").unlink()
-    (tmp_path / "second").mkdir()  # unlink(2) of a directory fails, for root as well
-    with pytest.raises(KinsError, match="second") as caught:
+    (tmp_path / "group" / "busy").touch()  # no directory with something in it can be removed, by root neither
+    with pytest.raises(KinsError, match="group") as caught:
         journal.undo()
     assert caught.value.code == "undo-failed"
     assert not (tmp_path / "first").exists()
     assert journal.path.exists(), "what could not be undone stays on record"
+
+
+def test_a_file_that_is_not_ours_any_more_stays(journal: Journal, tmp_path: Path) -> None:
+    written, replaced = tmp_path / "written", tmp_path / "replaced"
+    journal.execute([CreateFile(path=str(path), content="ours", because="test") for path in (written, replaced)])
+    written.write_text("ours, and theirs")
+    replaced.unlink()
+    replaced.symlink_to("/dev/null")
+    journal.undo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["replaced", "written"]
+
+
+def test_a_file_that_was_not_written_to_its_end_goes(journal: Journal, tmp_path: Path) -> None:
+    journal.execute([CreateFile(path=str(tmp_path / "file"), content="content", because="test")])
+    (tmp_path / "file").write_text("con")
+    journal.undo()
+    assert list(tmp_path.iterdir()) == []
+
+
+# What a journal says about where it was written
+
+
+def recorded(journal: Journal, place: Origin, *steps: AnyStep) -> Journal:
+    """A journal as another process has left it."""
+    journal.path.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in (place, *steps)))
+    return journal
+
+
+def test_a_journal_begins_with_its_origin(journal: Journal, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        journal.execute([MakeDirectory(path=str(tmp_path / name), because="test")])
+    assert len(journal.path.read_text().splitlines()) == 3
+    here = journal.origin()
+    assert here == Origin.here()
+    assert here is not None
+    assert (bool(here.boot), bool(here.network)) == (True, True)
+
+
+def test_a_journal_of_an_older_kins_is_undone(journal: Journal, tmp_path: Path) -> None:
+    journal.execute([MakeDirectory(path=str(tmp_path / "a"), because="test")])
+    journal.path.write_text("".join(journal.path.read_text().splitlines(keepends=True)[1:]))
+    assert journal.origin() is None
+    journal.undo()
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("step", "ends_with"),
+    [
+        (SetSysctl(name="kernel/panic", value="1", because="test"), "kernel"),
+        (SetSysctl(name="net/ipv4/ip_forward", value="1", because="test"), "network"),
+        (AddBridge(name="lo", address="10.0.0.1/8", because="test"), "network"),
+        (AddAddress(link="lo", address="127.0.0.1/8", because="test"), "network"),
+        (MakeControlGroup(path="/nosuch", because="test"), "kernel"),
+        (MakeDirectory(path="/nosuch", because="test"), "files"),
+        (CreateFile(path="/nosuch", because="test"), "files"),
+    ],
+)
+def test_where_a_steps_effect_is(step: AnyStep, ends_with: str) -> None:
+    assert step.scope == ends_with
+
+
+def test_after_a_restart_files_go_and_what_is_in_the_kernel_stays(journal: Journal, tmp_path: Path) -> None:
+    (tmp_path / "group").mkdir()
+    (tmp_path / "file").touch()
+    before = Origin(boot="another", network=Origin.here().network)
+    group = MakeControlGroup(path=str(tmp_path / "group"), because="test")
+    recorded(journal, before, group, CreateFile(path=str(tmp_path / "file"), because="test")).undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["group"], "somebody else's, of the same name"
+
+
+def test_what_is_in_another_network_stays(journal: Journal) -> None:
+    """Loopback cannot be deleted: an attempt would fail."""
+    gone = Origin(boot=Origin.here().boot, network="cookie 0")
+    recorded(journal, gone, AddBridge(name="lo", address="10.0.0.1/8", because="test")).undo()
+    assert not journal.path.exists()
 
 
 def test_the_kubelets_view_leaves_the_nodes_own_mounts_alone() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
+import stat
 from pathlib import Path
 from typing import Self
 
@@ -45,7 +47,11 @@ class MakeDirectory(Step, frozen=True, kw_only=True):
 
 
 class CreateFile(Step, frozen=True, kw_only=True):
-    """A small file where there is none; an existing one is left as it is."""
+    """A small file where there is none; an existing one is left as it is.
+
+    Undoing removes it as it was written, or as far as that came. Another one at its place is somebody else's: after a
+    restart of the machine /dev/kmsg may be the kernel's own.
+    """
 
     path: str
     content: str = ""
@@ -77,4 +83,12 @@ class CreateFile(Step, frozen=True, kw_only=True):
 
     def undo(self) -> None:
         with contextlib.suppress(FileNotFoundError):
-            Path(self.path).unlink()
+            if self._is_ours():
+                Path(self.path).unlink()
+
+    def _is_ours(self) -> bool:
+        """Raises FileNotFoundError, OSError."""
+        if not stat.S_ISREG(os.lstat(self.path).st_mode):
+            return False
+        with open(self.path, "rb") as file:
+            return self.content.encode().startswith(file.read(len(self.content.encode()) + 1))

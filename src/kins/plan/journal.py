@@ -9,11 +9,12 @@ from pathlib import Path
 import msgspec
 
 from kins.errors import KinsError
+from kins.plan.origin import Origin
 from kins.plan.steps import AnyStep
 
 
 class Journal:
-    """Steps as JSON lines in `path`, in the order of their execution.
+    """Steps as JSON lines in `path`, in the order of their execution, after a line that says where they were executed.
 
     Lines are not synced to the disk: a killed process does not lose what it wrote, and after a crash of the whole
     machine the kernel objects are gone anyway.
@@ -26,6 +27,8 @@ class Journal:
         """Record and execute each step that has something to do; returns those. Raises KinsError naming the step."""
         done: list[AnyStep] = []
         with open(self.path, "ab", buffering=0) as journal:
+            if os.fstat(journal.fileno()).st_size == 0:
+                os.write(journal.fileno(), msgspec.json.encode(Origin.here()) + b"\n")
             for step in steps:
                 prepared = _checked(step)
                 if prepared is None:
@@ -37,11 +40,18 @@ class Journal:
 
     def steps(self) -> list[AnyStep]:
         """The recorded steps. A last line that was cut off by a death was not executed and is left out."""
+        return [line for line in self._lines() if not isinstance(line, Origin)]
+
+    def origin(self) -> Origin | None:
+        """Where they were executed; None in a journal that an older kins has written, or an empty one."""
+        return next((line for line in self._lines() if isinstance(line, Origin)), None)
+
+    def _lines(self) -> list[AnyStep | Origin]:
         try:
             content = self.path.read_bytes()
         except FileNotFoundError:
             return []
-        decoder = msgspec.json.Decoder(AnyStep)
+        decoder = msgspec.json.Decoder(AnyStep | Origin)
         try:
             return [decoder.decode(line) for line in content.split(b"\n")[:-1]]
         except msgspec.DecodeError as error:
@@ -53,11 +63,12 @@ class Journal:
 
     def undo(self) -> None:
         """Undo every step, last first, then forget them. A step that fails does not keep the others from being
-        undone."""
+        undone; what has ended with its kernel or network namespace is left out."""
         failures: list[str] = []
+        place = self.origin() or Origin.here()
         for step in reversed(self.steps()):
             try:
-                step.undo()
+                place.undo(step)
             except OSError as error:
                 failures.append(f"{step.describe()}: {error}")
         if failures:

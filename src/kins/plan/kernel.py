@@ -11,7 +11,7 @@ from typing import Self
 
 import msgspec
 
-from kins.plan.step import Step
+from kins.plan.step import Scope, Step
 from kins.sys import mounts, namespaces, netlink
 
 
@@ -25,6 +25,11 @@ class SetSysctl(Step, frozen=True, kw_only=True):
     @property
     def path(self) -> Path:
         return Path("/proc/sys", self.name)
+
+    @property
+    def scope(self) -> Scope:
+        """Each network namespace has its own below net (namespaces(7))."""
+        return "network" if self.name.startswith("net/") else "kernel"
 
     def describe(self) -> str:
         return f"echo {shlex.quote(self.value)} > {self.path}"
@@ -54,6 +59,10 @@ class MakeControlGroup(Step, frozen=True, kw_only=True):
 
     path: str
     controllers: str = ""
+
+    @property
+    def scope(self) -> Scope:
+        return "kernel"
 
     def describe(self) -> str:
         return f"mkdir -p {shlex.quote(self.path)}"
@@ -101,6 +110,10 @@ class AddBridge(Step, frozen=True, kw_only=True):
     name: str
     address: str
 
+    @property
+    def scope(self) -> Scope:
+        return "network"
+
     def describe(self) -> str:
         name = shlex.quote(self.name)
         return f"ip link add {name} type bridge && ip addr add {self.address} dev {name} && ip link set {name} up"
@@ -130,6 +143,10 @@ class AddAddress(Step, frozen=True, kw_only=True):
 
     link: str
     address: str
+
+    @property
+    def scope(self) -> Scope:
+        return "network"
 
     def describe(self) -> str:
         return f"ip addr add {self.address} dev {shlex.quote(self.link)}"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 import msgspec
+
+# Where a step's effect is, and with what it ends at the latest: never, with the machine, with a network namespace.
+Scope = Literal["files", "kernel", "network"]
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -15,6 +18,11 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """
 
     because: str
+
+    @property
+    def scope(self) -> Scope:
+        """Where its effect is."""
+        return "files"
 
     def describe(self) -> str:
         """The step as a line of shell that does the same."""

@@ -6,7 +6,10 @@ import ctypes
 import errno
 import os
 import platform
-from collections.abc import Callable
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from kins.sys import libc, mounts
 
@@ -16,6 +19,9 @@ CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
+
+# asm-generic/socket.h: the number of a socket's network namespace (Linux 5.14)
+_SO_NETNS_COOKIE = 71
 
 # glibc and musl have no wrapper for pivot_root(2).
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
@@ -31,14 +37,75 @@ def setns(descriptor: int, flags: int) -> None:
     libc.check(libc.library.setns(ctypes.c_int(descriptor), ctypes.c_int(flags)), "setns")
 
 
+def network_identity() -> str:
+    """Names the network namespace that we are in, as long as the machine runs; empty where nothing can be told.
+
+    The cookie is never used twice; the number of the namespace's file, which gVisor has, may be after its end.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asked:
+            cookie = asked.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
+        return f"cookie {int.from_bytes(cookie, sys.byteorder)}"
+    except OSError:
+        return _file_identity("/proc/self/ns/net")
+
+
+def run_in_network(identity: str, function: Callable[[], None]) -> None:
+    """Run a function in a child process in the network namespace that had this `network_identity`. Where no process is
+    in it any more there is nothing to do. Raises OSError."""
+
+    def search() -> None:
+        for descriptor in _networks():
+            try:
+                setns(descriptor, CLONE_NEWNET)
+            except PermissionError:
+                continue  # of a user namespace in which we have no rights
+            if network_identity() == identity:
+                function()
+                return
+
+    _run_in_child(search)
+
+
+def _networks() -> Iterator[int]:
+    """Descriptors of the network namespaces that processes are in, each namespace once."""
+    seen = set()
+    for place in Path("/proc").glob("[0-9]*/ns/net"):
+        try:
+            descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            continue  # it has ended, or we may not look
+        found = os.fstat(descriptor)
+        if (found.st_dev, found.st_ino) not in seen:
+            seen.add((found.st_dev, found.st_ino))
+            yield descriptor
+        os.close(descriptor)
+
+
+def _file_identity(path: str) -> str:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ""
+    return f"{found.st_dev}:{found.st_ino}"
+
+
 def run_with_private_mounts(function: Callable[[], None]) -> None:
     """Run a function in a child process whose mounts nobody else sees and that end with it. Raises OSError."""
+
+    def run() -> None:
+        unshare(CLONE_NEWNS)
+        mounts.make_private("/", recursive=True)
+        function()
+
+    _run_in_child(run)
+
+
+def _run_in_child(function: Callable[[], None]) -> None:
     child = os.fork()
     if child == 0:
         # What fails here is told by the exit status, which has room for an errno.
         try:
-            unshare(CLONE_NEWNS)
-            mounts.make_private("/", recursive=True)
             function()
         except OSError as error:
             os._exit(error.errno or errno.EIO)

@@ -74,11 +74,20 @@ def _fields_of_running(pid: int) -> list[str] | None:
 
 
 def boot_id() -> str:
-    """Changes with every start of the machine (or sandbox); empty where the kernel does not tell."""
+    """Changes with every start of the machine (or sandbox); empty where the kernel tells neither an id nor a time."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
+        return _boot_time()
+
+
+def _boot_time() -> str:
+    """The line `btime SECONDS` of /proc/stat (proc_stat(5)), for kernels without the id."""
+    try:
+        lines = Path("/proc/stat").read_text().splitlines()
+    except OSError:
         return ""
+    return next((line for line in lines if line.startswith("btime ")), "")
 
 
 def effective_capabilities() -> int:
