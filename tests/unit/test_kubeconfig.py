@@ -22,6 +22,7 @@ import kins
 from kins.components.layout import ENGINE
 from kins.errors import KinsError
 from kins.kubeconfig import Entry, build, dump, files, merge, remove, write_private
+from kins.sys.process import start_time
 
 SOURCES = Path(kins.__file__).resolve().parents[1]
 ENTRY = Entry(
@@ -341,6 +342,25 @@ def test_a_foreign_lock_is_named_and_left_alone(tmp_path: Path, monkeypatch: pyt
     assert caught.value.code == "kubeconfig-locked"
     assert caught.value.hint == f"rm {lock}"
     assert tree(tmp_path) == {"a": MINE.encode(), "b.lock": b""}, "our own lock of the first file is gone"
+
+
+def test_a_lock_of_a_killed_kins_is_taken_away(tmp_path: Path) -> None:
+    """Its text names a process: pid 1 with another start than it has."""
+    lock = tmp_path / ".kube" / "config.lock"
+    home = {"HOME": str(tmp_path)}
+    for act in (lambda: remove(ENTRY.name, home), lambda: merge(ENTRY, home), lambda: remove(ENTRY.name, home)):
+        lock.parent.mkdir(exist_ok=True)
+        lock.write_text(f"{files.MARK} 1 {start_time(1) + 1}\n")
+        act()
+        assert sorted(tree(tmp_path)) in ([], [".kube/config"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_lock_of_a_kins_that_runs_stays(tmp_path: Path) -> None:
+    lock = tmp_path / "config.lock"
+    lock.write_text(f"{files.MARK} 1 {start_time(1)}\n")
+    assert not files.clear_stale(tmp_path / "config")
+    assert lock.exists()
 
 
 def test_a_lock_is_waited_for(tmp_path: Path) -> None:

@@ -70,6 +70,10 @@ def remove(name: str, environment: Mapping[str, str] = os.environ) -> list[Path]
 
     The current context is unset if it was this one. Nothing is created or locked where there is no such entry.
     """
+    for path in files.paths(environment):
+        # Of an `up` that was killed over it, perhaps before it had written the file.
+        if files.clear_stale(path):
+            _remove_empty_directory(path.parent)
     candidates = [path for path in files.paths(environment) if path.exists()]
     if not _mentions(_Files(candidates), name):
         return []
