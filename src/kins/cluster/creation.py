@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
 
 import msgspec
 
 from kins import kubeconfig
 from kins.cluster import deletion, planning, store
-from kins.cluster.daemon import Request, hold_node_lock
+from kins.cluster.daemon import Request
 from kins.cluster.events import Event
+from kins.cluster.handover import daemon_process, failure_of, node_lock
 from kins.cluster.preparation import administrator_entry
 from kins.cluster.registry import registry_address
 from kins.cluster.spec import ClusterSpec, Missing, Record
 from kins.cluster.surroundings import check_descriptors, check_room
+from kins.components import Layout
 from kins.errors import KinsError
 from kins.sandbox import Facts
 from kins.supervise import control
 from kins.supervise.logs import tail
 
 Progress = Callable[[Event], None]
-# How long a daemon may take until it listens; natively it takes 0.3 s, in a busy gVisor seconds.
-DAEMON_SECONDS = 60.0
+# A supervisor that is about to listen does so within a second of its start.
+LISTEN_INTERVAL = 0.05
 
 
 class Created(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,10 +65,10 @@ class Creation:
     def run(self) -> Created:
         """Bring the cluster up. Raises KinsError; unless `retain`, nothing is left then."""
         check_descriptors()
-        with store.exclusive(self._spec.name):
+        with store.exclusive(self._spec.name) as lock:
             if store.supervisor(self._files) is not None:
                 return self._join()
-            return self._start()
+            return self._start(lock)
 
     def _join(self) -> Created:
         """A supervisor lives: wait for it, if it still boots."""
@@ -87,12 +86,24 @@ class Creation:
         self._follow()
         return self._result(record, "already-running")
 
-    def _start(self) -> Created:
-        with _daemon() as daemon:
+    def _start(self, lock: int) -> Created:
+        old = store.record(self._files)
+        spec = planning.merged(self._spec, old)
+        with node_lock(spec) as node, daemon_process(lock, node) as daemon:
+            request = Request(
+                directory=str(self._files.directory),
+                began=self._began,
+                lock=lock,
+                node_lock=None if node is None else node.fileno(),
+            )
             outcome = self._clear_remains()
-            record, facts = self._plan()
+            check_room(store.home())
+            record, facts = planning.planned(spec, old, store.home())
+            self._tell("probed", planning.level_sentence(record.decisions))
+            if node is not None and record.decisions.level != "node":
+                node.close()
             try:
-                self._hand_over(daemon, record, facts)
+                self._hand_over(daemon, request, record, facts)
                 self._follow()
                 return self._result(record, outcome)
             except BaseException:
@@ -115,19 +126,9 @@ class Creation:
             return "created"
         return "started" if self._files.stopped.exists() else "recovered"
 
-    def _plan(self) -> tuple[Record, Facts | None]:
-        """Everything that can be refused is refused here, before anything is touched."""
-        check_room(store.home())
-        old = store.record(self._files)
-        spec = planning.merged(self._spec, old)
-        if spec.level != "control-plane":
-            # First: to the probes another cluster's network would be a lack of the sandbox.
-            hold_node_lock().close()
-        record, facts = planning.planned(spec, old, store.home())
-        self._tell("probed", planning.level_sentence(record.decisions))
-        return record, facts
-
-    def _hand_over(self, daemon: subprocess.Popen[bytes], record: Record, facts: Facts | None) -> None:
+    def _hand_over(
+        self, daemon: subprocess.Popen[bytes], request: Request, record: Record, facts: Facts | None
+    ) -> None:
         self._files.make_directories()
         if facts is not None:
             store.save(self._files.facts, facts)
@@ -135,18 +136,15 @@ class Creation:
         self._files.stopped.unlink(missing_ok=True)
         assert daemon.stdin is not None
         assert daemon.stdout is not None
-        request = Request(directory=str(self._files.directory), began=self._began)
         daemon.stdin.write(msgspec.json.encode(request) + b"\n")
         daemon.stdin.close()
         if daemon.stdout.readline() != b"listening\n":
-            raise _daemon_failure(daemon.stderr)
+            raise failure_of(daemon)
 
     def _follow(self) -> None:
         """Pass events on until the last one, or, for who does not wait, until the certificates are there that a
         kubeconfig is made of. Raises KinsError when the last one is a failure or does not come."""
-        remaining = max(self._deadline - time.monotonic(), 0.1)
-        listener = _EventListener(self._files.control_socket, self._deadline)
-        for event in listener.events(remaining):
+        for event in _EventListener(self._files, self._deadline).events():
             self._events.append(event)
             self._progress(event)
             if event.phase == "failed":
@@ -154,7 +152,7 @@ class Creation:
             if event.phase == "prepared" and not self._wait:
                 return
         if not self._events or not self._events[-1].is_last:
-            if store.supervisor(self._files) is None:
+            if time.monotonic() < self._deadline:
                 said = tail(self._files.supervisor_log, 1) or ["it was killed"]
                 raise KinsError(
                     f"the supervisor ended while the cluster came up: {said[0]}",
@@ -202,43 +200,26 @@ class Creation:
 class _EventListener:
     """Follows the daemon's events up to a deadline."""
 
-    def __init__(self, path: Path, deadline: float) -> None:
-        self._path = path
+    def __init__(self, files: Layout, deadline: float) -> None:
+        self._files = files
         self._deadline = deadline
 
-    def events(self, timeout: float) -> Iterator[Event]:
-        """Events as they come; ends with the last one or, without it, at the deadline."""
-        try:
-            for answer in control.ask(self._path, "events", timeout):
-                yield msgspec.convert(answer, Event)
-                if time.monotonic() > self._deadline:
+    def events(self) -> Iterator[Event]:
+        """Events as they come; ends with the last one or, without it, with the supervisor or at the deadline. One that
+        does not listen yet, as after the death of the `up` that made it, is asked again."""
+        heard = False
+        while True:
+            remaining = max(self._deadline - time.monotonic(), 0.1)
+            try:
+                for answer in control.ask(self._files.control_socket, "events", remaining):
+                    heard = True
+                    yield msgspec.convert(answer, Event)
+                    if time.monotonic() > self._deadline:
+                        return
+                return
+            except KinsError as error:
+                if heard or error.code == "supervisor-silent" or store.supervisor(self._files) is None:
                     return
-        except KinsError as error:
-            if error.code != "supervisor-silent":
-                raise
-
-
-@contextlib.contextmanager
-def _daemon() -> Iterator[subprocess.Popen[bytes]]:
-    """A daemon process that waits for its orders; it ends by itself when it gets none."""
-    daemon = subprocess.Popen(
-        [sys.executable, "-P", "-m", "kins.cluster.daemon"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        cwd="/",
-    )
-    try:
-        yield daemon
-    finally:
-        for pipe in (daemon.stdin, daemon.stdout, daemon.stderr):
-            if pipe is not None and not pipe.closed:
-                pipe.close()
-
-
-def _daemon_failure(stderr: IO[bytes] | None) -> KinsError:
-    lines = stderr.read().decode(errors="replace").strip().splitlines() if stderr is not None else []
-    return KinsError(
-        "the supervisor did not start: " + (lines[-1] if lines else "no reason given"), code="supervisor-failed"
-    )
+            if time.monotonic() > self._deadline:
+                return
+            time.sleep(LISTEN_INTERVAL)

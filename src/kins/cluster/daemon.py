@@ -1,8 +1,8 @@
 """The process that outlives `kins up`: supervisor of the components and, on a node, pid 1 of its namespaces.
 
-Run as `python -m kins.cluster.daemon`. Its standard input brings the cluster's directory and the time (monotonic clock,
-seconds) of the command; a line on standard output says that its control socket listens. Reading the directory comes
-last so that the interpreter can start while the command still probes the sandbox.
+Run as `python -m kins.cluster.daemon`. Its standard input brings a `Request`; a line on standard output says that its
+control socket listens. Reading the cluster's directory comes last so that the interpreter can start while the command
+still probes the sandbox.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -25,20 +24,20 @@ from kins.cluster.spec import Record
 from kins.cluster.stopping import end_containers
 from kins.cluster.surroundings import raise_descriptor_limit
 from kins.components import Layout
-from kins.errors import KinsError
 from kins.sandbox import Facts
 from kins.supervise import control
 from kins.sys import process
 
-# An abstract socket (unix(7)) lives in the network namespace, as do the bridge and addresses that allow only one node.
-NODE_LOCK = "\0kins-node"
-
 
 class Request(msgspec.Struct, frozen=True):
-    """What the command writes to our standard input."""
+    """What the command writes to our standard input: the cluster's directory, the time (monotonic clock, seconds) when
+    it was given, and inherited descriptors: the cluster's lock, kept until our pid is on the disk, and that of the one
+    node, kept for ever."""
 
     directory: str
     began: float
+    lock: int
+    node_lock: int | None
 
 
 class Daemon:
@@ -107,21 +106,6 @@ def _detach(log: Path) -> None:
         os.dup2(output.fileno(), 2)
 
 
-def hold_node_lock() -> socket.socket:
-    """Take the one node of this network namespace. Raises KinsError `node-exists`."""
-    lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        lock.bind(NODE_LOCK)
-    except OSError as error:
-        lock.close()
-        raise KinsError(
-            "this sandbox already runs a cluster with a node, and it can carry one at a time",
-            code="node-exists",
-            hint="kins list; kins up NAME --control-plane-only",
-        ) from error
-    return lock
-
-
 def _announce(files: Layout, pid: int) -> None:
     store.save(files.supervisor, store.SupervisorRecord.of(pid))
 
@@ -141,17 +125,16 @@ def main() -> None:
     if record is None:
         sys.exit(f"{files.directory} holds no cluster")
     facts = store.load(files.facts, Facts)
-    lock = None
     if record.decisions.level == "node":
-        lock = hold_node_lock()
         node_namespaces.enter(record.settings.node_name, lambda pid: _announce(files, pid))
     else:
         _announce(files, os.getpid())
+        if request.node_lock is not None:
+            os.close(request.node_lock)
+    os.close(request.lock)
     process.set_name("kins-supervisor")
     raise_descriptor_limit()
     asyncio.run(_serve(files, record, facts, request.began))
-    if lock is not None:
-        lock.close()
 
 
 if __name__ == "__main__":

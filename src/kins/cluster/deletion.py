@@ -46,10 +46,14 @@ def remove(files: Layout) -> list[Path]:
     """Stop, undo and remove; returns the kubeconfig files that changed."""
     stop(files)
     try:
-        # A kubeconfig that cannot be read is told, but keeps nothing of the cluster alive.
-        return kubeconfig.remove(f"kins-{files.directory.name}")
-    finally:
+        changed = kubeconfig.remove(f"kins-{files.directory.name}")
+    except Exception:
+        # A kubeconfig that cannot be read is told, but keeps nothing of the cluster alive. After Ctrl-C, however, the
+        # cluster must still be there: without it the next `down` would not look for the entry.
         store.forget(files)
+        raise
+    store.forget(files)
+    return changed
 
 
 def stop(files: Layout) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 
 from kins.cluster import store
-from kins.cluster.daemon import hold_node_lock
 from kins.cluster.decisions import decide
+from kins.cluster.node_namespaces import hold_node_lock
 from kins.cluster.spec import ClusterSpec, Decisions, Missing
 from kins.components.versions import shipped_versions
 from kins.errors import KinsError

@@ -6,7 +6,7 @@ import msgspec
 
 from kins.cluster import planning, store
 from kins.cluster.cluster_plan import ClusterPlan
-from kins.cluster.daemon import hold_node_lock
+from kins.cluster.node_namespaces import hold_node_lock
 from kins.cluster.preparation import Surroundings
 from kins.cluster.script import render
 from kins.cluster.spec import ClusterSpec, Decisions

@@ -6,8 +6,11 @@ import os
 import socket
 from collections.abc import Callable
 
+from kins.errors import KinsError
 from kins.sys import namespaces
 
+# An abstract socket (unix(7)) lives in the network namespace, as do the bridge and addresses that allow only one node.
+NODE_LOCK = "\0kins-node"
 # Each with its option of unshare(1).
 KINDS = {
     namespaces.CLONE_NEWNS: "--mount",
@@ -39,3 +42,19 @@ def enter(host_name: str, announce: Callable[[int], None]) -> None:
     announce(pid)
     os.write(tell, b"+")
     os._exit(0)
+
+
+def hold_node_lock() -> socket.socket:
+    """Take the one node of this network namespace, which is held as long as any process has this socket. Raises
+    KinsError `node-exists`."""
+    lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        lock.bind(NODE_LOCK)
+    except OSError as error:
+        lock.close()
+        raise KinsError(
+            "this sandbox already runs a cluster with a node, and it can carry one at a time",
+            code="node-exists",
+            hint="kins list; kins up NAME --control-plane-only",
+        ) from error
+    return lock

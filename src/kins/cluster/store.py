@@ -7,6 +7,8 @@ import errno
 import fcntl
 import os
 import shutil
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TypeVar
@@ -25,6 +27,9 @@ LONGEST_DIRECTORY = 107 - len("/run/notify-kube-controller-manager.sock")
 
 UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 PLACES = ("/var/tmp", "/tmp", "/run", "/dev/shm")
+# A daemon tells its pid within a second of its orders; in a busy gVisor it may take longer.
+HANDOVER_SECONDS = 10.0
+HANDOVER_INTERVAL = 0.02
 
 
 class SupervisorRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,8 +45,8 @@ class SupervisorRecord(msgspec.Struct, frozen=True, kw_only=True):
         return cls(pid=pid, start_time=process.start_time(pid), boot=process.boot_id())
 
     def is_alive(self) -> bool:
-        """Whether that very process still runs."""
-        return self.boot == process.boot_id() and process.is_alive(self.pid, self.start_time)
+        """Whether that very process still runs. An older kins wrote no boot where the kernel has no id for it."""
+        return self.boot in ("", process.boot_id()) and process.is_alive(self.pid, self.start_time)
 
 
 def home() -> Path:
@@ -93,19 +98,48 @@ def names() -> list[str]:
 
 
 @contextlib.contextmanager
-def exclusive(name: str) -> Iterator[None]:
-    """Hold the right to change the cluster. Raises KinsError `cluster-busy` when another command holds it."""
+def exclusive(name: str) -> Iterator[int]:
+    """Hold the right to change the cluster. Raises KinsError `cluster-busy` when another command holds it.
+
+    Yields the descriptor of the lock. A process that inherits it holds the lock as well, until it closes it.
+    """
     path = clusters_directory() / f"{name}.lock"
-    with _opened(path) as lock:
-        if not _locked(lock.fileno(), path):
-            raise KinsError(
-                f"another kins command is working on cluster {name!r}", code="cluster-busy", hint=f"kins status {name}"
-            )
+    with _locked_file(name, path) as lock:
         try:
-            yield
+            yield lock.fileno()
         finally:
-            path.unlink(missing_ok=True)
-            _remove_home()
+            with _uninterrupted():
+                path.unlink(missing_ok=True)
+                _remove_home()
+
+
+def _locked_file(name: str, path: Path) -> IO[bytes]:
+    """The lock file, locked, with our pid in it. A holder that was killed may have left the lock to a daemon, which is
+    waited for: it closes it as soon as it can be found."""
+    deadline = time.monotonic() + HANDOVER_SECONDS
+    while True:
+        lock = _opened(path)
+        if _locked(lock.fileno(), path):
+            os.truncate(lock.fileno(), 0)
+            os.write(lock.fileno(), str(os.getpid()).encode())
+            return lock
+        lock.close()
+        holder = _holder(path)
+        if time.monotonic() > deadline or (holder is not None and process.is_running(holder)):
+            raise KinsError(
+                f"another kins command{'' if holder is None else f' (pid {holder})'} is working on cluster {name!r}",
+                code="cluster-busy",
+                hint=f"kins status {name}",
+            )
+        time.sleep(HANDOVER_INTERVAL)
+
+
+def _holder(path: Path) -> int | None:
+    """The pid in the lock file; None when the file is gone, or its holder is about to write."""
+    try:
+        return int(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def _opened(path: Path) -> IO[bytes]:
@@ -119,11 +153,12 @@ def _opened(path: Path) -> IO[bytes]:
 def _make_home() -> None:
     """Make the directory of the clusters, if need be; a note tells which directories above were made for it."""
     directory = clusters_directory()
-    missing = [str(place) for place in (*home().parents, home()) if not place.exists()]
-    _make(directory)
-    if missing:
-        # Deepest first, as they will be removed.
-        _note().write_bytes(msgspec.json.encode(sorted(missing, key=len, reverse=True)))
+    with _uninterrupted():
+        missing = [str(place) for place in (*home().parents, home()) if not place.exists()]
+        _make(directory)
+        if missing:
+            # Deepest first, as they will be removed.
+            _note().write_bytes(msgspec.json.encode(sorted(missing, key=len, reverse=True)))
 
 
 def _make(directory: Path) -> None:
@@ -172,6 +207,16 @@ def _remove_home() -> None:
             _note().unlink(missing_ok=True)
             for directory in made:
                 os.rmdir(directory)
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits for the end of what nobody could find and finish later."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _locked(descriptor: int, path: Path) -> bool:
