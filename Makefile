@@ -69,6 +69,12 @@ experiments: system-packages-test .venv/.kins .venv/.development $(TOOLS) ## Eve
 soak: system-packages-test .venv/.kins .venv/.development ## The default node in gVisor, watched under load (MINUTES=...)
 	.venv/bin/python -m tests.harness.soak --minutes $(MINUTES)
 
+.PHONY: cuts
+cuts: system-packages-test .venv/.kins .venv/.development $(TOOLS) ## kins killed at every step of the plan, and what is left
+	.venv/bin/python -m tests.harness.images
+	.venv/bin/python -m tests.harness.wheel
+	KINS_TEST_CUTS=all .venv/bin/python -m pytest -n 3 --dist loadgroup --timeout 3600 -k every_cut -rP tests/scenario/test_undo.py
+
 # Any part of upstream's end-to-end suite: FOCUS and SKIP are regular expressions over names of tests.
 FOCUS ?= \[sig-(network|storage)\].*\[Conformance\]
 WHERE ?= gvisor-overlay

@@ -64,6 +64,19 @@ class Environment(ABC):
     def stop(self) -> None:
         """End every process in it and remove its files. Works at any state of `start`."""
 
+    def restart(self) -> None:
+        """As when the machine is switched off and on again: every process ends, and what is not in a file is gone. With
+        an overlay in memory that is the files as well."""
+        raise NotImplementedError(f"{self.name} cannot be restarted")
+
+    def pause(self) -> None:
+        """Have every process in it stand still; the clocks go on."""
+        raise NotImplementedError(f"{self.name} cannot be paused")
+
+    def resume(self) -> None:
+        """End `pause`."""
+        raise NotImplementedError(f"{self.name} cannot be paused")
+
     @abstractmethod
     def command(
         self, arguments: Sequence[str], *, user: int = 0, variables: Mapping[str, str] | None = None

@@ -96,6 +96,11 @@ class Sandbox(Environment):
         bundle = self.state / "bundle"
         bundle.mkdir()
         (bundle / "config.json").write_text(json.dumps(self.specification(tree)))
+        self.boot()
+
+    def boot(self) -> None:
+        """Start the sandbox of the bundle."""
+        bundle = self.state / "bundle"
         # Appending: gVisor writes its own messages at offset 0 of a plain file.
         with (self.state / "runsc.log").open("a") as log:
             self.process = subprocess.Popen(
@@ -110,8 +115,32 @@ class Sandbox(Environment):
         if self.process.stdout.readline() != "ready\n":
             raise RuntimeError(f"gVisor did not start:\n{(self.state / 'runsc.log').read_text()}")
 
+    def restart(self) -> None:
+        """A new sandbox with the same files; an overlay in memory is empty again."""
+        self.end()
+        self.boot()
+
+    def pause(self) -> None:
+        """Every task stands still."""
+        subprocess.run(self.runsc("pause", self.identity), capture_output=True, check=True)
+
+    def resume(self) -> None:
+        """They go on."""
+        subprocess.run(self.runsc("resume", self.identity), capture_output=True, check=True)
+
     def stop(self) -> None:
         """End the sandbox and remove its files."""
+        self.end()
+        if self.outside is not None:
+            self.outside.__exit__(None, None, None)
+        # runsc keeps an empty network namespace mounted in its state directory, and leaves it there.
+        subprocess.run(
+            ["umount", "--quiet", str(self.state / "runsc" / "null-netns")], capture_output=True, check=False
+        )
+        shutil.rmtree(self.state)
+
+    def end(self) -> None:
+        """End every process in it, and the sandbox itself."""
         if self.process is not None:
             subprocess.run(self.runsc("delete", "-force", self.identity), capture_output=True, timeout=60, check=False)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -121,13 +150,6 @@ class Sandbox(Environment):
             assert self.process.stdout is not None
             self.process.stdout.close()
             self.process = None
-        if self.outside is not None:
-            self.outside.__exit__(None, None, None)
-        # runsc keeps an empty network namespace mounted in its state directory, and leaves it there.
-        subprocess.run(
-            ["umount", "--quiet", str(self.state / "runsc" / "null-netns")], capture_output=True, check=False
-        )
-        shutil.rmtree(self.state)
 
     def runsc(self, *arguments: str) -> list[str]:
         """A runsc command line of this sandbox."""

@@ -104,6 +104,10 @@ class Native(Environment):
         self.groups = [hierarchy.branch(self.state.name) for hierarchy in hierarchies()]
         for group in self.groups:
             group.make()
+        self.boot()
+
+    def boot(self) -> None:
+        """Make the namespaces around the files and control groups."""
         unshare = ["unshare", *(f"--{name}" for name in NAMESPACES), "--fork", "--kill-child=KILL"]
         with (self.state / "log").open("w") as log:
             self.process = subprocess.Popen(
@@ -177,8 +181,49 @@ class Native(Environment):
         options = shlex.quote(f"lowerdir={self.tree},upperdir={upper},workdir={work}")
         return f"mkdir {shlex.quote(str(upper))} {shlex.quote(str(work))}\nmount -t overlay -o {options} overlay {root}"
 
+    def restart(self) -> None:
+        """New namespaces with the same files and control groups. The kernel goes on, with its boot id and sysctls."""
+        self.end()
+        self.boot()
+
+    def pause(self) -> None:
+        """SIGSTOP to every process, until there is none that has not got it: they may start others meanwhile."""
+        stopped: set[int] = set()
+        while new := set(self.processes()) - stopped:
+            for pid in new:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+            stopped |= new
+
+    def resume(self) -> None:
+        """SIGCONT to every process."""
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    def processes(self) -> list[int]:
+        """All processes in the namespaces, by their numbers outside: the first one and its descendants."""
+        parents: dict[int, list[int]] = {}
+        for place in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                parent = int((place / "stat").read_text().rpartition(")")[2].split()[1])
+                parents.setdefault(parent, []).append(int(place.name))
+        found = [self.first_process]
+        for pid in found:
+            found += parents.get(pid, [])
+        return found
+
     def stop(self) -> None:
         """End every process in the namespaces, and with them the mounts; remove groups and files."""
+        self.end()
+        for group in self.groups:
+            group.remove(time.monotonic() + 30)
+        self.settings.release()
+        shutil.rmtree(self.state)
+        os.close(self._lock)
+
+    def end(self) -> None:
+        """End every process in the namespaces."""
         if self.process is not None:
             if self.process.poll() is None and self.first_process:
                 # Its end is that of all others in the pid namespace; only after them does unshare see it.
@@ -190,11 +235,7 @@ class Native(Environment):
             assert self.process.stdout is not None
             self.process.stdout.close()
             self.process = None
-        for group in self.groups:
-            group.remove(time.monotonic() + 30)
-        self.settings.release()
-        shutil.rmtree(self.state)
-        os.close(self._lock)
+            self.first_process = 0
 
     def command(
         self, arguments: Sequence[str], *, user: int = 0, variables: Mapping[str, str] | None = None

@@ -144,7 +144,7 @@ def test_down_after_a_killed_supervisor(environment: Environment, before: Snapsh
     kill(environment, supervisor(environment))
 
 
-@pytest.mark.parametrize("attempt", range(3))
+@pytest.mark.parametrize("attempt", range(2))
 @pytest.mark.parametrize("then", ["up", "down"])
 def test_a_killed_up(environment: Environment, before: Snapshot, attempt: int, then: str) -> None:
     """Killed at a random moment: the next `up` goes on or starts anew, and `down` cleans what there is."""
