@@ -125,7 +125,8 @@ component() {
     shift
     (
         child=
-        trap 'kill "$child" 2> /dev/null; wait "$child"; exit 0' TERM
+        # at once: nothing of it is kept, and the API server waits for an etcd that is gone
+        trap 'kill -KILL "$child" 2> /dev/null; wait "$child" 2> /dev/null; exit 0' TERM
         while :; do
             "$@" < /dev/null >> "$log" 2>&1 &
             child=$!
