@@ -14,7 +14,8 @@ SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROGRAMS = ("mount", "umount")
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 # How the kubelet mounts a volume's sub-path (k8s.io/kubernetes, pkg/volume/util/subpath). busybox has no such option.
-SUB_PATH_MOUNT = ("mount", "--no-canonicalize", "-t", "tmpfs", "probe")
+# With -n, or util-linux makes the sandbox a directory for its own table, /run/mount.
+SUB_PATH_MOUNT = ("mount", "-n", "--no-canonicalize", "-t", "tmpfs", "probe")
 # What kins does without, and others' node software may not.
 OTHERS = (
     "containerd",
