@@ -29,7 +29,10 @@ def command(name: str, everything: bool, **_: Any) -> None:
     Works on crashed and half-made clusters too. Removing what does not exist is no error.
     """
     from kins import Cluster
+    from kins.run.remains import clear_remains
 
+    if count := clear_remains():
+        talk(f"what {count} killed `kins run` left is undone")
     deleted = []
     for each in Cluster.names() if everything else [name]:
         try:

@@ -26,6 +26,7 @@ COMMANDS = {
     "kubeconfig": "Get, merge or remove a cluster's kubeconfig.",
     "image": "Load, build, pull, list and save images of a node.",
     "intercept": "Run a command with some system calls answered otherwise.",
+    "run": "Run other node software in the sandbox, prepared for it.",
     "soak": "Watch a running cluster under a load.",
     "experiments": "Repeat the experiments of a research report.",
     "completion": "Print the completion script for a shell.",

@@ -26,8 +26,18 @@ COMMAND = f"unshare {' '.join(KINDS.values())} --fork --propagation unchanged"
 def enter(host_name: str, announce: Callable[[int], None]) -> None:
     """Return as pid 1 of new mount, pid, ipc and uts namespaces; the calling process ends here.
 
+    For `announce` see `fork`.
+    """
+    if fork(host_name, announce):
+        os._exit(0)
+
+
+def fork(host_name: str, announce: Callable[[int], None]) -> int:
+    """fork(2) into new mount, pid, ipc and uts namespaces: 0 in their pid 1, its pid in the calling process, which can
+    fork no more after that. The network namespace stays the caller's.
+
     `announce` is called outside, with the pid as seen there, before the new process goes on: whoever finds anything
-    of the node also finds which process to end. The network namespace stays the caller's.
+    of the node also finds which process to end.
     """
     namespaces.unshare(FLAGS)
     told, tell = os.pipe()
@@ -38,10 +48,12 @@ def enter(host_name: str, announce: Callable[[int], None]) -> None:
             os._exit(1)  # the announcing process was killed: nobody would find us
         os.close(told)
         socket.sethostname(host_name)
-        return
+        return 0
+    os.close(told)
     announce(pid)
     os.write(tell, b"+")
-    os._exit(0)
+    os.close(tell)
+    return pid
 
 
 def hold_node_lock() -> socket.socket:
@@ -53,7 +65,8 @@ def hold_node_lock() -> socket.socket:
     except OSError as error:
         lock.close()
         raise KinsError(
-            "this sandbox already runs a cluster with a node, and it can carry one at a time",
+            "this sandbox already runs a cluster with a node, or node software by `kins run`; it can carry one at a "
+            "time",
             code="node-exists",
             hint="kins list; kins up NAME --control-plane-only",
         ) from error

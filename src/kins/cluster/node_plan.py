@@ -7,36 +7,42 @@ directories, files, links, settings and control groups of the sandbox's own are 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from kins.cgroupfs.control_groups import CONTROLLERS_V1
 from kins.cluster.kubelet_view import hidden_place_steps
 from kins.cluster.preparation import control_group_name
+from kins.cluster.sandbox_steps import (
+    FORWARDING,
+    hierarchy_steps,
+    hosts_file_steps,
+    kernel_message_steps,
+    namespace_steps,
+    setting_files,
+    setting_steps,
+)
 from kins.cluster.spec import Record
 from kins.components import Layout, kubelet
 from kins.components.cgroupfs import CONTROL_GROUPS
 from kins.components.containerd import CONTENT, STATE
 from kins.network import addresses
 from kins.plan import AnyStep
-from kins.plan.files import CreateFile, MakeDirectory
-from kins.plan.kernel import AddAddress, AddBridge, MakeControlGroup, SetSysctl
+from kins.plan.files import MakeDirectory
+from kins.plan.kernel import AddAddress, AddBridge, MakeControlGroup
 from kins.plan.mounts import BindMount, MountFileSystem, SetPropagation
 from kins.sandbox import Facts
 from kins.sandbox.levels import control_group_layout, image_store_size
-
-FORWARDING = "net/ipv4/ip_forward"
 
 
 def node_steps(files: Layout, record: Record, facts: Facts) -> list[AnyStep]:
     """All steps for a node in a sandbox with these facts."""
     return [
-        *_namespaces(),
+        *namespace_steps(),
         *_sysctls(files, record, facts),
         *_kernel_messages(record, facts),
         *_control_groups(record, facts),
         *_view(files, record),
         *_directories(files, record, facts),
-        *_hosts_file(facts),
+        *hosts_file_steps(facts),
         AddBridge(
             name=addresses.BRIDGE,
             address=addresses.with_prefix(addresses.POD_RANGE, 1),
@@ -52,59 +58,18 @@ def _service_addresses() -> Iterator[AnyStep]:
         yield AddAddress(link="lo", address=addresses.with_prefix(network, 1), because="addresses of Services")
 
 
-def _namespaces() -> list[AnyStep]:
-    because = "namespaces"
-    return [
-        # Cut off from the outside first, or the node's mounts would appear there.
-        SetPropagation(target="/", mode="private", because=because),
-        SetPropagation(target="/", mode="shared", because="mount propagation into containers (kubelet)"),
-        MountFileSystem(target="/proc", kind="proc", source="proc", because=because),
-    ]
-
-
 def _sysctls(files: Layout, record: Record, facts: Facts) -> list[AnyStep]:
-    """Set what is there; where files are missing or refuse to be written, put an overlay over all of /proc/sys.
-
-    Where calls are intercepted, its files alone are made, and the calls led to them. Forwarding is meant for the kernel
-    in any case, and set before.
-    """
-    forwarding = SetSysctl(name=FORWARDING, value="1", because="pod network")
+    """Where calls are intercepted, the settings' files alone are made, and the calls led to them. Forwarding is meant
+    for the kernel in any case, and set before."""
     if record.decisions.kubelet is not None and record.decisions.kubelet.kind == "no-cgroups":
-        return [forwarding]  # its container manager sets none
+        return [FORWARDING]  # its container manager sets none
     if record.decisions.interception:
-        return [forwarding, *_settings_files(files.kernel_settings, "interception")]
-    answers = [facts.sysctls[name] for name in kubelet.SYSCTLS]
-    if all(answer.value is not None and answer.writable for answer in answers):
-        wanted = kubelet.SYSCTLS.items()
-        return [forwarding, *(SetSysctl(name=name, value=value, because="kubelet") for name, value in wanted)]
-    place, because = files.kernel_settings, "sysctls"
-    options = f"lowerdir=/proc/sys,upperdir={place / 'upper'},workdir={place / 'work'}"
-    return [
-        forwarding,
-        MakeDirectory(path=str(place), because=because),
-        MountFileSystem(target=str(place), kind="tmpfs", options="mode=0755", because=because),
-        MakeDirectory(path=str(place / "work"), because=because),
-        *_settings_files(place / "upper", because),
-        MountFileSystem(target="/proc/sys", kind="overlay", options=options, because="overlay_on_proc_sys"),
-    ]
-
-
-def _settings_files(place: Path, because: str) -> Iterator[AnyStep]:
-    """The kubelet's settings as files below a directory, as they lie below /proc/sys."""
-    for name, value in kubelet.SYSCTLS.items():
-        file = place / name
-        yield MakeDirectory(path=str(file.parent), because=because)
-        yield CreateFile(path=str(file), content=f"{value}\n", because=because)
+        return [FORWARDING, *setting_files(files.kernel_settings, "interception")]
+    return [FORWARDING, *setting_steps(files.kernel_settings, facts)]
 
 
 def _kernel_messages(record: Record, facts: Facts) -> list[AnyStep]:
-    if facts.kernel_messages.works or record.decisions.interception:
-        return []
-    # A node made by mknod can be made in gVisor, but opening it gives ENXIO; /dev/null bound over a file opens.
-    return [
-        CreateFile(path="/dev/kmsg", because="kernel_messages"),
-        BindMount(source="/dev/null", target="/dev/kmsg", because="kernel_messages"),
-    ]
+    return [] if record.decisions.interception else kernel_message_steps(facts)
 
 
 def _control_groups(record: Record, facts: Facts) -> list[AnyStep]:
@@ -119,15 +84,12 @@ def _control_groups(record: Record, facts: Facts) -> list[AnyStep]:
         unified = [facts.control_groups_v2] if facts.control_groups_v2 is not None else []
         places = [*facts.control_groups_v1, *unified]
         return [MakeControlGroup(path=f"{place}/{name}", because="control_groups_v1") for place in places]
-    because = "control_groups_v1_mountable"
-    steps: list[AnyStep] = [MountFileSystem(target=CONTROL_GROUPS, kind="tmpfs", options="mode=0755", because=because)]
-    for controller in facts.control_groups_v1_mountable:
-        place = f"{CONTROL_GROUPS}/{controller}"
-        steps += [
-            MakeDirectory(path=place, because=because),
-            MountFileSystem(target=place, kind="cgroup", source="cgroup", options=controller, because=because),
-            MakeControlGroup(path=f"{place}/{name}", controllers=controller, because=because),
-        ]
+    steps: list[AnyStep] = []
+    for step in hierarchy_steps(facts):
+        steps.append(step)
+        if isinstance(step, MountFileSystem) and step.kind == "cgroup":
+            path = f"{step.target}/{name}"
+            steps.append(MakeControlGroup(path=path, controllers=step.options, because=step.because))
     return steps
 
 
@@ -172,9 +134,3 @@ def _directories(files: Layout, record: Record, facts: Facts) -> list[AnyStep]:
             BindMount(source=str(files.image_content), target=content, because=because),
         ]
     return [*steps, BindMount(source=root, target=root, because="containerd")]
-
-
-def _hosts_file(facts: Facts) -> list[AnyStep]:
-    if facts.has_hosts_file:
-        return []
-    return [CreateFile(path="/etc/hosts", content="127.0.0.1 localhost\n", because="has_hosts_file")]

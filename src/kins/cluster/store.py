@@ -142,6 +142,16 @@ def _holder(path: Path) -> int | None:
         return None
 
 
+@contextlib.contextmanager
+def at_home() -> Iterator[Path]:
+    """The home directory, made if need be; at the end it goes if nothing is in it."""
+    _make_home()
+    try:
+        yield home()
+    finally:
+        _remove_home()
+
+
 def _opened(path: Path) -> IO[bytes]:
     """The lock file, made if need be. The directory may go, with the last cluster in it, before we are in there."""
     while True:

@@ -16,11 +16,15 @@ from kins.sys import mounts, namespaces, netlink
 
 
 class SetSysctl(Step, frozen=True, kw_only=True):
-    """A value below /proc/sys; `name` is its path there, e.g. `net/ipv4/ip_forward`."""
+    """A value below /proc/sys; `name` is its path there, e.g. `net/ipv4/ip_forward`.
+
+    Another value that somebody sets later is theirs and stays, unless `always`: then whatever is there is taken back.
+    """
 
     name: str
     value: str
     previous: str = ""
+    always: bool = False
 
     @property
     def path(self) -> Path:
@@ -39,14 +43,13 @@ class SetSysctl(Step, frozen=True, kw_only=True):
 
     def prepare(self) -> Self | None:
         previous = self.path.read_text().strip()
-        return None if previous == self.value else msgspec.structs.replace(self, previous=previous)
+        return None if previous == self.value and not self.always else msgspec.structs.replace(self, previous=previous)
 
     def execute(self) -> None:
         self.path.write_text(self.value)
 
     def undo(self) -> None:
-        # Only our own value is taken back: another one was set by somebody else since.
-        if self.path.exists() and self.path.read_text().strip() == self.value:
+        if self.path.exists() and (self.always or self.path.read_text().strip() == self.value):
             self.path.write_text(self.previous)
 
 
@@ -77,16 +80,17 @@ class MakeControlGroup(Step, frozen=True, kw_only=True):
         if self.controllers:
             namespaces.run_with_private_mounts(self._undo_unseen)
         else:
-            _remove_groups(Path(self.path))
+            remove_groups(Path(self.path))
 
     def _undo_unseen(self) -> None:
         group = Path(self.path)
         hierarchy = str(group.parent.parent)
         mounts.mount("cgroup", hierarchy, "cgroup", 0, self.controllers)
-        _remove_groups(Path(hierarchy, group.name))
+        remove_groups(Path(hierarchy, group.name))
 
 
-def _remove_groups(top: Path) -> None:
+def remove_groups(top: Path) -> None:
+    """End what runs in a control group and below it, and remove them all."""
     for directory, _, _ in os.walk(top, topdown=False):
         _remove_group(Path(directory))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kins.plan.control_groups import ClearControlGroups, EnterControlGroups
 from kins.plan.files import CreateFile, MakeDirectory
 from kins.plan.kernel import AddAddress, AddBridge, MakeControlGroup, SetSysctl
 from kins.plan.mounts import BindMount, MountFileSystem, SetPropagation, Unmount
@@ -12,6 +13,8 @@ AnyStep = (
     | AddAddress
     | AddBridge
     | MakeControlGroup
+    | ClearControlGroups
+    | EnterControlGroups
     | SetSysctl
     | BindMount
     | MountFileSystem

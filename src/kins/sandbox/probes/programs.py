@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kins.sandbox.probes.places import private_mounts
 from kins.sandbox.probes.table import Values
+from kins.sys import mounts
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What the kubelet calls.
@@ -55,6 +56,9 @@ def programs(scratch: Path) -> dict[str, bool]:
 
 def _mounts(scratch: Path) -> bool:
     command = [*SUB_PATH_MOUNT, str(scratch)]
+    if Path("/run").is_dir():
+        # util-linux keeps a table of its own in /run/mount, and makes that directory.
+        mounts.mount("probe", "/run", "tmpfs")
     done = subprocess.run(command, env={"PATH": PATH}, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     return done.returncode == 0
 

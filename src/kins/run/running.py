@@ -1,0 +1,144 @@
+"""`kins run` itself: prepares nothing and runs nothing, but asks the sandbox, and stands for the command outside.
+
+Three processes: this one, which passes signals on, ends as the command does and undoes the steps; the environment's pid
+1 (`kins.run.first_process`); and between them its parent, which knows when the kernel has emptied the environment, also
+when this one was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
+from types import FrameType
+from typing import NoReturn
+
+from kins.cluster import node_namespaces, store
+from kins.cluster.node_namespaces import hold_node_lock
+from kins.components.kubelet import program_texts
+from kins.errors import KinsError
+from kins.intercept import command_line, encode
+from kins.plan import AnyStep
+from kins.run import first_process, terminal
+from kins.run.environment import Request, check, environment_steps, rules, shortcomings
+from kins.run.messages import FOREGROUND, PASSED_ON, Failed, decode
+from kins.run.places import make_kept
+from kins.run.remains import RunFiles, new_run
+from kins.sandbox import Facts, probe
+
+# Tells the command and its children that this is such an environment.
+VARIABLE = "KINS_RUN"
+
+
+def run(request: Request, warn: Callable[[str], None]) -> int:
+    """Run a command in the prepared environment; its exit status, 128 and more for a signal. Raises KinsError, and
+    leaves nothing behind then. `warn` gets sentences on what the sandbox cannot give."""
+    request.validate()
+    with hold_node_lock(), new_run() as files:
+        facts = probe(store.home())
+        check(facts)
+        for sentence in shortcomings(facts, request):
+            warn(sentence)
+        if request.data is not None:
+            make_kept(request.data, request.writable)
+        intercepted = rules(facts, request)
+        files.rules.write_bytes(encode(intercepted))
+        argv = command_line(request.command, str(files.rules)) if intercepted else request.command
+        _add_programs(files, facts)
+        return _Front(files, environment_steps(files, request, facts), argv).run()
+
+
+def _add_programs(files: RunFiles, facts: Facts) -> None:
+    """Give the command a mount(8) and umount(8) where the sandbox has none that a kubelet can call."""
+    missing = [name for name, found in facts.programs.items() if not found]
+    if missing:
+        files.programs.mkdir()
+        for name, text in program_texts(missing, lazy=False).items():
+            (files.programs / name).write_text(text)
+            (files.programs / name).chmod(0o755)
+        os.environ["PATH"] = f"{files.programs}:{':'.join(os.get_exec_path())}"
+
+
+class _Front:
+    """The process that stands for the command."""
+
+    def __init__(self, files: RunFiles, steps: Sequence[AnyStep], argv: Sequence[str]) -> None:
+        self._files = files
+        self._steps = steps
+        self._argv = argv
+        self._shown = terminal.is_in_foreground()
+        self._control, self._theirs = socket.socketpair()
+
+    def run(self) -> int:
+        """Until the environment has ended. Raises KinsError where it could not be made."""
+        handled = {number: signal.getsignal(number) for number in PASSED_ON}
+        guardian = os.fork()
+        if guardian == 0:
+            self._guard()
+        self._theirs.close()
+        # What the caller ignores (nohup, a shell's background job) stays ignored.
+        for number in (each for each, before in handled.items() if before is not signal.SIG_IGN):
+            signal.signal(number, self._pass_on)
+        try:
+            self._listen()
+        finally:
+            self._control.close()
+            _, status = os.waitpid(guardian, 0)
+            if self._shown:
+                terminal.give_to(os.getpgrp())
+            for number, before in handled.items():
+                signal.signal(number, before)
+        code = os.waitstatus_to_exitcode(status)
+        return code if code >= 0 else 128 - code
+
+    def _guard(self) -> NoReturn:
+        """In the process between: its child is pid 1 in there, and when it has ended, so has everything."""
+        self._control.close()
+        for number in (*PASSED_ON, signal.SIGPIPE):
+            if signal.getsignal(number) is not signal.SIG_IGN and number != signal.SIGCONT:
+                signal.signal(number, _do_nothing)
+        pid = node_namespaces.fork(socket.gethostname(), lambda _: None)
+        if pid == 0:
+            become = partial(_become, tuple(self._argv))
+            first_process.run(self._theirs, self._files.journal, self._steps, become, shown=self._shown)
+        self._theirs.close()
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        os._exit(code if code >= 0 else 128 - code)
+
+    def _listen(self) -> None:
+        with self._control.makefile("rb") as lines:
+            for line in lines:
+                message = decode(line)
+                if isinstance(message, Failed):
+                    raise KinsError(message.message, code=message.code, hint=message.hint)
+                self._stop()
+
+    def _stop(self) -> None:
+        """The command is stopped: so are we, for whoever looks after us; and with us it goes on."""
+        if self._shown:
+            terminal.give_to(os.getpgrp())
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    def _pass_on(self, number: int, _: FrameType | None) -> None:
+        if number == signal.SIGCONT:
+            self._shown = terminal.is_in_foreground()
+            number |= FOREGROUND if self._shown else 0
+        with contextlib.suppress(OSError):  # it fails when the command has just ended
+            self._control.send(bytes([number]))
+
+
+def _do_nothing(_: int, __: FrameType | None) -> None:
+    """A handler: unlike an ignored signal, it is the default again in the command."""
+
+
+def _become(argv: tuple[str, ...]) -> NoReturn:
+    os.environ[VARIABLE] = "1"
+    try:
+        os.execvp(argv[0], argv)
+    except OSError as error:
+        # Not of the last directory of PATH that was tried, but of the name that was given.
+        error.filename = argv[0]
+        raise
