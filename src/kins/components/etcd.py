@@ -14,7 +14,9 @@ def etcd(layout: Layout, settings: Settings) -> Component:
     `--unsafe-no-fsync`: what a killed process wrote is in the page cache; only a crash of the machine itself can lose
     it, and no sandbox outlives that.
     """
-    # Members that do not exist are spoken to by an URL that is never used; the listener is an unnamed unix socket.
+    # Members that do not exist are spoken to by an URL that is never used. The listener is a unix socket, of whose URL
+    # etcd takes the host as a path, which then has no slash: hence the directory. (Without a host the kernel gives the
+    # socket an abstract name, but not a gVisor of 2022.)
     peer = "http://127.0.0.1:2380"
     return Component(
         name="etcd",
@@ -26,7 +28,7 @@ def etcd(layout: Layout, settings: Settings) -> Component:
             "--unsafe-no-fsync",
             f"--listen-client-urls=unix://{layout.etcd_socket}",
             "--advertise-client-urls=http://127.0.0.1:2379",
-            f"--listen-peer-urls=unix://{layout.runtime / 'etcd-peer.sock'}",
+            f"--listen-peer-urls=unix://{layout.etcd_peer_socket.name}",
             f"--initial-advertise-peer-urls={peer}",
             f"--initial-cluster={settings.name}={peer}",
             # A single member elects itself, but only after an election time-out: 0.9 s with upstream's 1000 ms. A
@@ -37,6 +39,7 @@ def etcd(layout: Layout, settings: Settings) -> Component:
             *settings.extra("etcd"),
         ),
         environment=component_environment(layout.directory),
+        launcher=("sh", "-c", 'cd "$0" && exec "$@"', str(layout.etcd_peer_socket.parent)),
         log=layout.log("etcd"),
         readiness="notify",
         stop_rank=3,

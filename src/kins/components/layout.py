@@ -39,6 +39,7 @@ class Layout:
         self.cni_configuration = self.configuration / "cni"
         self.control_socket = self.runtime / "supervisor.sock"
         self.etcd_socket = self.runtime / "etcd.sock"
+        self.etcd_peer_socket = self.runtime / "etcd-peer.sock"
         self.containerd_socket = self.runtime / "containerd.sock"
         self.builder_socket = self.runtime / "buildkitd.sock"
         # Where steps send traces; BuildKit makes it, whether anybody asks for traces or not.

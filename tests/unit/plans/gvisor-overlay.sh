@@ -390,11 +390,16 @@ umask 022
 
 ### The control plane. All start at once: each waits for what it needs
 
+# shellcheck disable=SC2016  # for the inner shell
 component etcd env -i \
     PATH=/opt/kins/lib/kins/_bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     HOME=/home/kins/clusters/default \
     TMPDIR=/home/kins/clusters/default/tmp \
     LANG=C.UTF-8 \
+    sh \
+    -c \
+    'cd "$0" && exec "$@"' \
+    /home/kins/clusters/default/run \
     /opt/kins/lib/kins/_bin/kins-engine \
     etcd \
     --name=default \
@@ -402,7 +407,7 @@ component etcd env -i \
     --unsafe-no-fsync \
     --listen-client-urls=unix:///home/kins/clusters/default/run/etcd.sock \
     --advertise-client-urls=http://127.0.0.1:2379 \
-    --listen-peer-urls=unix:///home/kins/clusters/default/run/etcd-peer.sock \
+    --listen-peer-urls=unix://etcd-peer.sock \
     --initial-advertise-peer-urls=http://127.0.0.1:2380 \
     --initial-cluster=default=http://127.0.0.1:2380 \
     --heartbeat-interval=50 \

@@ -151,8 +151,10 @@ def _component(component: Component) -> str:
     environment = [f"{name}={value}" for name, value in component.environment.items()]
     program, *flags = (*component.launcher, *component.argv)
     lines = [f"component {component.name} env -i", *map(shlex.quote, (*environment, program, *flags))]
-    needs = f"# {component.name} needs {', '.join(component.needs)}\n" if component.needs else ""
-    return needs + " \\\n    ".join(lines)
+    comments = [f"# {component.name} needs {', '.join(component.needs)}"] if component.needs else []
+    if any("$" in each for each in (program, *flags)):
+        comments.append("# shellcheck disable=SC2016  # for the inner shell")
+    return "\n".join([*comments, " \\\n    ".join(lines)])
 
 
 def _in_environment(environment: dict[str, str], argv: Iterable[str]) -> list[str]:
