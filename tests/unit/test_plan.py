@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -182,3 +185,30 @@ def test_the_kubelets_view_leaves_the_nodes_own_mounts_alone() -> None:
     (private,) = (step.target for step in hidden if isinstance(step, MountFileSystem) and step.private)
     (unmounted,) = (step.target for step in steps if isinstance(step, Unmount))
     assert Path(unmounted).parent == Path(private)
+
+
+READ_ONLY_SETTINGS = """
+mount --make-rprivate /
+mount --bind /proc/sys /proc/sys
+mount -o remount,bind,ro /proc/sys
+exec "$0" -c '
+from pathlib import Path
+from kins.plan.kernel import SetSysctl
+from kins.sandbox import probe
+assert probe(Path("/tmp")).sysctls["net/ipv4/ip_forward"].writable
+step = SetSysctl(name="net/ipv4/ip_forward", value="1", because="test").prepare()
+print(step.path.read_text().strip())
+step.execute()
+print(step.path.read_text().strip())
+step.undo()
+print(step.path.read_text().strip())
+'
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="a network namespace with settings of its own needs root")
+def test_settings_are_made_and_taken_back_where_they_are_mounted_read_only() -> None:
+    """As in a container; in a network namespace of the test's own."""
+    command = ["unshare", "--mount", "--net", "sh", "-euc", READ_ONLY_SETTINGS, sys.executable]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.stdout.split(), done.stderr) == (["0", "1", "0"], "")

@@ -46,11 +46,24 @@ class SetSysctl(Step, frozen=True, kw_only=True):
         return None if previous == self.value and not self.always else msgspec.structs.replace(self, previous=previous)
 
     def execute(self) -> None:
-        self.path.write_text(self.value)
+        self._write(self.value)
 
     def undo(self) -> None:
         if self.path.exists() and (self.always or self.path.read_text().strip() == self.value):
-            self.path.write_text(self.previous)
+            self._write(self.previous)
+
+    def _write(self, value: str) -> None:
+        try:
+            self.path.write_text(value)
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
+            namespaces.run_with_private_mounts(lambda: self._write_in_new_proc(value))
+
+    def _write_in_new_proc(self, value: str) -> None:
+        """Containers often have /proc/sys mounted read-only; another procfs is not, where one may be mounted."""
+        mounts.mount("proc", "/proc", "proc")
+        self.path.write_text(value)
 
 
 class MakeControlGroup(Step, frozen=True, kw_only=True):
