@@ -11,7 +11,9 @@ from kins.sys import process
 
 # etcd alone reserves 64 MB twice before it says anything (server/storage/wal, SegmentSizeBytes).
 LEAST_ROOM = 160 << 20
-# A control plane at rest has 120 files open in one process; clients, pods and watches come on top.
+# The API server has 90 files open at rest, most of them connections to etcd, and one more for each kind of object that
+# somebody adds. etcd keeps 150 of its limit for itself and takes connections for the rest (embed/etcd.go,
+# reservedInternalFDNum).
 LEAST_DESCRIPTORS = 512
 DESCRIPTORS = 65536
 # capabilities(7): the right to raise hard limits.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -70,7 +69,7 @@ def program_texts(supplied: Sequence[str], *, lazy: bool) -> dict[str, str]:
 
 
 def _supplied(name: str) -> str:
-    return shlex.join([sys.executable, "-P", "-m", "kins.sys.mount_program", name])
+    return shlex.join(launcher.python_module("kins.sys.mount_program", name))
 
 
 def credentials_file(layout: Layout) -> Path:
