@@ -75,6 +75,14 @@ cuts: system-packages-test .venv/.kins .venv/.development $(TOOLS) ## kins kille
 	.venv/bin/python -m tests.harness.wheel
 	KINS_TEST_CUTS=all .venv/bin/python -m pytest -n 3 --dist loadgroup --timeout 3600 -k every_cut -rP tests/scenario/test_undo.py
 
+# Rows by name, else all; a row takes a minute or two.
+ROWS ?=
+
+.PHONY: matrix
+matrix: system-packages-test .venv/.kins .venv/.development $(TOOLS) ## kins in every kind of sandbox, and docs/reference/sandboxes.md (ROWS=...)
+	.venv/bin/python -m tests.harness.images
+	.venv/bin/python -m tests.harness.matrix $(ROWS)
+
 # Any part of upstream's end-to-end suite: FOCUS and SKIP are regular expressions over names of tests.
 FOCUS ?= \[sig-(network|storage)\].*\[Conformance\]
 WHERE ?= gvisor-overlay

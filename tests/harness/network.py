@@ -26,7 +26,9 @@ class ThrowAwayNetwork:
         try:
             near, far = self._hold(), self._hold()
             link = f"ip link add {LINK} netns {near} type veth peer name far netns {far}"
-            self._run(near, f"{link} && ip addr add {ADDRESS}/24 dev {LINK} && ip link set {LINK} up")
+            # Without an address that the kernel makes by itself, a second later, and that looks like somebody's change.
+            self._run(near, f"{link} && ip link set {LINK} addrgenmode none")
+            self._run(near, f"ip addr add {ADDRESS}/24 dev {LINK} && ip link set {LINK} up")
             self._run(far, f"ip addr add {GATEWAY}/24 dev far && ip link set far up")
             self._run(near, f"ip route add default via {GATEWAY} dev {LINK}")
         except BaseException:
