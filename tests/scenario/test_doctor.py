@@ -42,7 +42,7 @@ def test_the_level_is_that_of_the_cluster_that_runs(cluster: Cluster) -> None:
 def test_it_leaves_nothing_behind(cluster: Cluster) -> None:
     environment = cluster.environment
     listing = (
-        "cat /proc/self/mountinfo; ls /sys/class/net; find / -xdev -name '*probe-[0-9]*'; ls -d /home/*/.* || true"
+        "cat /proc/self/mountinfo; ls /run /sys/class/net; find / -xdev -name '*probe-[0-9]*'; ls -d /home/*/.* || true"
     )
     before = environment.output("sh", "-c", listing)
     environment.kins("doctor")

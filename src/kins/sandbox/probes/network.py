@@ -10,6 +10,7 @@ import os
 import socket
 from pathlib import Path
 
+from kins.sandbox.probes.places import own_proc
 from kins.sandbox.probes.table import Answers, Values
 from kins.sys import namespaces, netlink
 from kins.sys.tun import open_tun
@@ -76,6 +77,7 @@ def routes(scratch: Path) -> None:
 def forwarding(scratch: Path) -> None:
     """The setting that lets packets pass between pods, made in the new namespace."""
     own_network(scratch)
+    own_proc()
     FORWARDING.write_text("1")
 
 

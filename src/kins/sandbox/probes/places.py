@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from kins.sys import mounts, namespaces
@@ -25,3 +26,10 @@ def directories(place: Path, *names: str) -> list[Path]:
     for directory in made:
         directory.mkdir(exist_ok=True)
     return made
+
+
+def own_proc() -> None:
+    """A /proc like the node's, if one can be mounted: containers' /proc/sys is often read-only, a new one's is not."""
+    with contextlib.suppress(OSError):
+        private_mounts()
+        mounts.mount("proc", "/proc", "proc")

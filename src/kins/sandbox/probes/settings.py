@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 
-from kins.sandbox.probes.places import private_mounts
+from kins.sandbox.probes.places import own_proc
 from kins.sandbox.probes.table import Values
-from kins.sys import mounts
 
 # What the kubelet reads or writes at its start (pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables),
 # forwarding between pods, and what others' node software writes (k3s, kube-proxy, the CNI plugins, Docker).
@@ -54,9 +52,7 @@ def sysctls(_: Path) -> dict[str, dict[str, object]]:
     Where /proc/sys is mounted read-only, as in containers, that is asked of a procfs of its own: a node has one.
     """
     if os.statvfs(SETTINGS).f_flag & os.ST_RDONLY:
-        with contextlib.suppress(OSError):
-            private_mounts()
-            mounts.mount("proc", "/proc", "proc")
+        own_proc()
     found = {name: _setting(SETTINGS / name, written=True) for name in WRITTEN}
     found |= {name: _setting(SETTINGS / name, written=False) for name in READ}
     if found[UNTOLD]["value"]:
