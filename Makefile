@@ -83,6 +83,13 @@ matrix: system-packages-test .venv/.kins .venv/.development $(TOOLS) ## kins in 
 	.venv/bin/python -m tests.harness.images
 	.venv/bin/python -m tests.harness.matrix $(ROWS)
 
+.PHONY: pauses
+pauses: system-packages-test .venv/.kins .venv/.development $(TOOLS) build/tools/runsc-clock ## Everything stands still, and the clock jumps: the same pods?
+	.venv/bin/python -m tests.harness.images
+	.venv/bin/python -m tests.harness.wheel
+	KINS_TEST_PAUSE=120 .venv/bin/python -m pytest -n 3 --dist loadgroup -rP tests/scenario/test_pause.py
+	KINS_TEST_RUNSC=$(CURDIR)/build/tools/runsc-clock .venv/bin/python -m pytest -n 0 -rP tests/scenario/clock_jump.py
+
 # Any part of upstream's end-to-end suite: FOCUS and SKIP are regular expressions over names of tests.
 FOCUS ?= \[sig-(network|storage)\].*\[Conformance\]
 WHERE ?= gvisor-overlay
@@ -146,6 +153,11 @@ dist/.wheel: $(SOURCES) build/sources | toolchain
 # Each from its own go.mod, so that what the tests use never decides what the wheel carries.
 build/tools/runsc: tests/modules/gvisor/go.mod tests/modules/gvisor/go.sum | toolchain
 	cd $(<D) && CGO_ENABLED=0 $(GO) build $(TOOL_BUILD) -o $(CURDIR)/$@ gvisor.dev/gvisor/runsc
+
+# The same sources, with a clock that root inside can set.
+build/tools/runsc-clock: tests/modules/gvisor/settable_clock.py tests/modules/gvisor/go.mod tests/modules/gvisor/go.sum | toolchain
+	cd $(<D) && $(PYTHON) $(<F) "$$($(GO) list -m -f '{{.Dir}}' gvisor.dev/gvisor)" $(CURDIR)/build/gvisor-clock
+	cd $(<D) && CGO_ENABLED=0 $(GO) build $(TOOL_BUILD) -modfile $(CURDIR)/build/gvisor-clock/go.mod -o $(CURDIR)/$@ gvisor.dev/gvisor/runsc
 
 build/tools/helm: tests/modules/helm/go.mod tests/modules/helm/go.sum | toolchain
 	cd $(<D) && CGO_ENABLED=0 $(GO) build $(TOOL_BUILD) -o $(CURDIR)/$@ helm.sh/helm/v4/cmd/helm
