@@ -9,12 +9,22 @@ from collections.abc import Iterator
 import pytest
 from tests.harness import neighbour
 from tests.harness.environment import Environment
+from tests.harness.images import PYTHON
 from tests.harness.neighbour import CLOSED, ECHO, HERE, RESETS, THERE
-from tests.scenario.cluster import Cluster, eventually
-from tests.scenario.manifests import pod
+from tests.scenario.cluster import PATIENCE, Cluster, eventually
+from tests.scenario.manifests import container, pod
 
 # How long anything may take that is no transfer.
 SOON = "10"
+# Sends as many zeros as it is told, ends its direction, and prints what comes until the other one ends. `nc -N` is no
+# such client in gVisor: one time in seven it ends before it has read the answer, over a bridge as well.
+HALF_CLOSE = """
+import socket, sys
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), 60) as connection:
+    connection.sendall(bytes(int(sys.argv[3])))
+    connection.shutdown(socket.SHUT_WR)
+    print(connection.makefile().read(), end="")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -33,15 +43,30 @@ def client(cluster: Cluster, servers: None) -> Cluster:
     return cluster
 
 
+@pytest.fixture
+def python_client(cluster: Cluster, environment: Environment, servers: None) -> Iterator[Cluster]:
+    """A pod that asks by Python's sockets."""
+    environment.kins("image", "load", f"/images/{PYTHON.archive.name}", timeout=PATIENCE)
+    cluster.apply(pod("client", container(image=PYTHON.name)))
+    cluster.ready("client")
+    yield cluster
+    cluster.delete("pod/client")
+    environment.kins("image", "remove", PYTHON.name, timeout=PATIENCE)
+
+
 def bash(cluster: Cluster, script: str) -> str:
     """What a script in the pod says, its complaints included."""
     return cluster.execute("client", "bash", "-c", f"({script}) 2>&1")
 
 
-def test_tcp(client: Cluster) -> None:
-    """Bytes arrive whole, both directions end one after the other, and the neighbour sees the environment's address."""
-    said = bash(client, f"head -c 300000 /dev/zero | timeout 60 nc -N {THERE} {ECHO}")
+def test_tcp(python_client: Cluster) -> None:
+    """Bytes arrive whole, and both directions end one after the other; the neighbour sees the environment's address."""
+    said = python_client.execute("client", "python3", "-c", HALF_CLOSE, THERE, str(ECHO), "300000")
     assert said == f"hello {HERE}\n300000 {hashlib.sha256(bytes(300000)).hexdigest()}\n"
+
+
+def test_a_long_answer(client: Cluster) -> None:
+    """It arrives whole."""
     size = 2_000_000
     content = (bytes(range(256)) * 256 * (size // 65536 + 1))[:size]
     assert hashlib.sha256(content).hexdigest() in bash(client, f"curl --silent http://{THERE}/{size} | sha256sum")
