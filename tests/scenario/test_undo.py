@@ -89,7 +89,8 @@ def interrupt(environment: Environment, name: str, longest: float) -> None:
         command.kill(signal.SIGINT)
         code, said = command.finish(PATIENCE)
     print(f"{name} interrupted after {moment:.2f} s: exit {code}, {said}")
-    assert code in (0, 130), said
+    # Python itself ends with 1 when it is interrupted over its own start, before it has come to kins.
+    assert code in (0, 130) or "init_import_site" in said, said
     if name == "up" and code == 0:
         environment.kins("down", timeout=PATIENCE)
 
