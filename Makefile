@@ -90,6 +90,12 @@ pauses: system-packages-test .venv/.kins .venv/.development $(TOOLS) build/tools
 	KINS_TEST_PAUSE=120 .venv/bin/python -m pytest -n 3 --dist loadgroup -rP tests/scenario/test_pause.py
 	KINS_TEST_RUNSC=$(CURDIR)/build/tools/runsc-clock .venv/bin/python -m pytest -n 0 -rP tests/scenario/clock_jump.py
 
+.PHONY: software
+software: system-packages-test .venv/.kins .venv/.development $(TOOLS) ## Docker, and a stock kubelet with containerd, in `kins run`
+	.venv/bin/python -m tests.harness.images
+	.venv/bin/python -m tests.harness.wheel
+	.venv/bin/python -m pytest -m software -n 2 --dist loadgroup $(PYTEST_ARGS)
+
 # Any part of upstream's end-to-end suite: FOCUS and SKIP are regular expressions over names of tests.
 FOCUS ?= \[sig-(network|storage)\].*\[Conformance\]
 WHERE ?= gvisor-overlay

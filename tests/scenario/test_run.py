@@ -154,12 +154,12 @@ def test_an_interactive_shell(environment: Environment) -> None:
     """It has job control and the terminal's size, and a Ctrl-C that ends its own command only."""
     with on_a_terminal(environment, *shlex.split(INTERACTIVE)) as terminal:
         # It echoes what is typed. Quotes tell what it prints from that.
-        terminal.say("PS1='inner> '; stty rows 33 columns 44; stty size\n")
+        terminal.say("PS1='inn''er\\n'; stty rows 33 columns 44; stty size\n")
         terminal.line_with("33 44")
         terminal.say("sh -c 'echo be''gun; exec sleep 1000'\n")
         terminal.line_with("begun")
         terminal.say("\x03")
-        terminal.line_with("^C")
+        terminal.line_with("inner")
         terminal.say("echo sti''ll $?\n")
         assert terminal.line_with("still ").strip().endswith("still 130")
         terminal.say("exit 3\n")

@@ -14,19 +14,28 @@ from tests.harness.rootfs import docker_tree, sandbox_tree
 from tests.harness.wheel import ENVIRONMENT, kins_tree
 from tests.scenario.environments import ENVIRONMENTS
 
+pytestmark = pytest.mark.software
+
 PATIENCE = 240.0
 # What the software writes outside of its data directories stays: configuration, and the scripts' logs.
-IGNORED = tuple(f"files: {place}*" for place in ("/tmp", "/etc/docker", "/opt", "/root/.docker"))
+IGNORED = tuple(
+    f"files: {place}*"
+    for place in ("/tmp", "/etc/cni", "/etc/docker", "/opt", "/root/.docker", "/usr/libexec/kubernetes")
+)
 # Waits for a command that must succeed at last; `try N COMMAND` in the scripts.
 TRY = 'try() { left=$1; shift; until "$@" > /dev/null 2>&1; do left=$((left-1)); [ $left -gt 0 ]; sleep 0.3; done; }'
 
 DOCKER = """
 dockerd --bridge=none --iptables=false --ip6tables=false > /tmp/docker.log 2>&1 &
+engine=$!
 try 200 docker info || { tail /tmp/docker.log >&2; exit 1; }
 docker info --format '{{.Driver}}'
 docker load --quiet --input $ARCHIVE
 docker run --rm --network=host $IMAGE sh -c 'echo from a container'
 docker run --rm --network=none --memory=64m $IMAGE sh -c 'exit 3' 2> /dev/null || echo status $?
+# In order: killed, it would leave its socket and its pid file in /run.
+kill $engine
+wait $engine || true
 """
 
 # docs/how-to/run.md has this configuration for its readers.
@@ -94,12 +103,16 @@ print(ENGINE, PAUSE_ARCHIVE, pause_image())
 """
 
 
-@pytest.fixture(scope="module", params=ENVIRONMENTS[:2])
+@pytest.fixture(scope="module", params=ENVIRONMENTS)
 def environment(request: pytest.FixtureRequest) -> Iterator[Environment]:
     """A machine or a sandbox with Debian's Docker, which brings containerd and runc; kins is bound, as its tree is."""
     binds = {**image_binds(image_archives()), kins_tree() / ENVIRONMENT.lstrip("/"): ENVIRONMENT}
     tree = docker_tree(sandbox_tree())
-    made = Native(tree, binds=binds) if request.param == "native" else Sandbox(tree, binds=binds)
+    made = (
+        Native(tree, binds=binds)
+        if request.param == "native"
+        else Sandbox(tree, root=request.param.partition("-")[2], binds=binds)
+    )
     with made as started:
         started.run(["ln", "-s", f"{ENVIRONMENT}/bin/kins", "/usr/local/bin/kins"])
         yield started
