@@ -15,8 +15,11 @@ import pytest
 from kins.components.kubelet import SYSCTLS
 from kins.errors import KinsError, UsageError
 from kins.intercept import (
+    Address,
+    Own,
     Redirect,
     Rule,
+    Source,
     StatfsOfMount,
     StatfsOfPath,
     StatfsOfType,
@@ -70,6 +73,13 @@ RULES: list[tuple[str, Rule, dict[str, Any]]] = [
     ("uname:6.1.0-kins:x=y", Uname("6.1.0-kins:x=y"), {"uname": {"release": "6.1.0-kins:x=y"}}),
     ("redirect:/a b/ü=/c:d", Redirect("/a b/ü", "/c:d"), {"redirect": {"from": "/a b/ü", "to": "/c:d"}}),
     ("redirect:/=/tree", Redirect("/", "/tree"), {"redirect": {"from": "/", "to": "/tree"}}),
+    (
+        "address:10.42.0.0/16=127.42.0.0/16",
+        Address("10.42.0.0/16", "127.42.0.0/16"),
+        {"address": {"from": "10.42.0.0/16", "to": "127.42.0.0/16"}},
+    ),
+    ("own:127.42.0.5", Own("127.42.0.5"), {"own": {"address": "127.42.0.5"}}),
+    ("source:127.42.0.1", Source("127.42.0.1"), {"source": {"address": "127.42.0.1"}}),
 ]
 TEXTS = [text for text, _, _ in RULES]
 
@@ -116,7 +126,7 @@ def test_no_number_has_two_names() -> None:
 # What is wrong
 
 WRONG: list[tuple[str, str]] = [
-    ("", "begins with none of redirect:, overlay:, statfs:, uname:"),
+    ("", "begins with none of redirect:, overlay:, statfs:, uname:, address:, own:, source:"),
     ("redirect", "begins with none of"),
     ("rename:/a=/b", "begins with none of"),
     ("redirect:/a", "has the form redirect:FROM=TO, with one ="),
@@ -154,6 +164,14 @@ WRONG: list[tuple[str, str]] = [
     ("uname:a\nb", "is no release"),
     (f"uname:{'x' * 65}", "is no release"),
     (f"uname:{'ü' * 33}", "is no release"),
+    ("address:10.42.0.0/16", "has the form address:RANGE=RANGE"),
+    ("address:10.42.0.1/16=127.42.0.0/16", "'10.42.0.1/16' is no range"),
+    ("address:10.42.0.0/16=127.0.0.0/8", "are not of the same size"),
+    ("address:10.42.0.0/16=10.42.0.0/16", "would lead to itself"),
+    ("address:fd00::/64=fd01::/64", "'fd00::/64' is no range"),
+    ("own:localhost", "'localhost' is no IPv4 address"),
+    ("own:0.0.0.0", "'0.0.0.0' is no IPv4 address"),
+    ("source:::1", "'::1' is no IPv4 address"),
 ]
 
 
@@ -250,10 +268,13 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, name: str) -> None:
 
 
 WRONG_IN_FILES = [
-    ("redirect", "not one of redirect, statfs and uname"),
-    ("rename: {from: /a, to: /b}", "not one of redirect, statfs and uname"),
-    ("{redirect: {from: /a, to: /b}, uname: {release: x}}", "not one of redirect, statfs and uname"),
-    ("redirect: /a", "not one of redirect, statfs and uname"),
+    ("redirect", "not one of redirect, statfs, uname, address, own and source"),
+    ("rename: {from: /a, to: /b}", "not one of redirect, statfs, uname, address, own and source"),
+    (
+        "{redirect: {from: /a, to: /b}, uname: {release: x}}",
+        "not one of redirect, statfs, uname, address, own and source",
+    ),
+    ("redirect: /a", "not one of redirect, statfs, uname, address, own and source"),
     ("redirect: {from: /a}", "missing required field `to`"),
     ("redirect: {from: /a, to: /b, onlyexisting: true}", "unknown field `onlyexisting`"),
     ("redirect: {from: /a, to: /b, only_existing: maybe}", "Expected `bool`"),

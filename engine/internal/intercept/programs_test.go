@@ -37,6 +37,10 @@ var goPrograms = map[string]func(arguments []string) int{
 	"as-user":            asUser,
 	"own-filter":         ownFilter,
 	"thread-directories": threadDirectories,
+	"answer-once":        answerOnce,
+	"ask":                ask,
+	"echo-datagram":      echoDatagram,
+	"ask-datagram":       askDatagram,
 }
 
 func report(err error) int {

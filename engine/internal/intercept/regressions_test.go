@@ -162,7 +162,7 @@ func numberOf(err error) (number syscall.Errno) {
 // ownFilter reads a file under a filter of the program's own, which forbids another call.
 func ownFilter(arguments []string) int {
 	runtime.LockOSThread()
-	forbidden, err := filter.Program([]int{unix.SYS_ACCT}, unix.SECCOMP_RET_ERRNO|uint32(unix.EDOM))
+	forbidden, err := filter.Program([]filter.Caught{{Number: unix.SYS_ACCT, NotZero: -1}}, unix.SECCOMP_RET_ERRNO|uint32(unix.EDOM))
 	if err != nil {
 		return report(err)
 	}

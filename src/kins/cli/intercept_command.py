@@ -13,7 +13,17 @@ from click.shell_completion import CompletionItem
 
 from kins.sys.interception import BACKENDS, PROGRAM, Backend
 
-BEGINNINGS = ("redirect:", "overlay:", "statfs:", "statfs:mount:", "statfs:type:", "uname:")
+BEGINNINGS = (
+    "redirect:",
+    "overlay:",
+    "statfs:",
+    "statfs:mount:",
+    "statfs:type:",
+    "uname:",
+    "address:",
+    "own:",
+    "source:",
+)
 
 
 def _complete_rule(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
@@ -38,6 +48,7 @@ Examples:
   kins intercept --rule overlay:/proc/sys=/tmp/prepared -- sysctl kernel.panic
   kins intercept --rule statfs:/var/lib=ext4 -- stat -f /var/lib
   kins intercept --rule statfs:type:9p=ext4 --rule uname:6.1.0 -- ./server --port 8080
+  kins intercept --rule address:10.42.0.0/16=127.42.0.0/16 -- curl http://10.42.0.7:8080
   kins intercept --rules rules.yaml --statistics counts.json -- make
   kins intercept --rules rules.yaml --dry-run -- make
 """,
@@ -49,7 +60,8 @@ Examples:
     metavar="RULE",
     shell_complete=_complete_rule,
     help="redirect:FROM=TO, overlay:FROM=TO (only what exists below TO), statfs:PATH=TYPE, statfs:mount:PATH=TYPE, "
-    "statfs:type:TYPE=TYPE or uname:RELEASE. TYPE is a name like ext4 or a number.",
+    "statfs:type:TYPE=TYPE, uname:RELEASE, address:RANGE=RANGE, own:ADDRESS or source:ADDRESS. TYPE is a name like "
+    "ext4 or a number, RANGE is one of IPv4 like 10.42.0.0/16.",
 )
 @click.option(
     "--rules",
@@ -86,7 +98,8 @@ def command(
     """Run COMMAND and all that it starts with some system calls answered otherwise.
 
     The first rule that matches a call decides. Only calls that some rule is about are stopped; all others go straight
-    to the kernel. Rules end where a container begins: a process with another root directory gets none of them.
+    to the kernel. Rules about files end where a container begins: a process with another root directory gets none of
+    them.
 
     The exit status is the command's: 127 when it is not found, 126 when it cannot be executed.
     """

@@ -5,13 +5,28 @@ here starts it, but for the question what this kernel offers.
 """
 
 from kins.intercept.node import node_rules
-from kins.intercept.rules import Redirect, Rule, StatfsOfMount, StatfsOfPath, StatfsOfType, Uname, encode, validate
+from kins.intercept.rules import (
+    Address,
+    Own,
+    Redirect,
+    Rule,
+    Source,
+    StatfsOfMount,
+    StatfsOfPath,
+    StatfsOfType,
+    Uname,
+    encode,
+    validate,
+)
 from kins.intercept.texts import convert, parse, read
 from kins.intercept.tracer import check_support, command_line, hold_in_memory
 
 __all__ = [
+    "Address",
+    "Own",
     "Redirect",
     "Rule",
+    "Source",
     "StatfsOfMount",
     "StatfsOfPath",
     "StatfsOfType",

@@ -5,6 +5,7 @@ Paths are absolute and clean. The first rule that matches a call decides.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Sequence
 from typing import ClassVar
@@ -69,7 +70,29 @@ class Uname(_Rule, frozen=True):
     release: str
 
 
-Rule = Redirect | StatfsOfPath | StatfsOfMount | StatfsOfType | Uname
+class Address(_Rule, frozen=True):
+    """A range of IPv4 addresses (CIDR) that leads to the same places of another one, as large."""
+
+    kind: ClassVar[str] = "address"
+    source: str = msgspec.field(name="from")
+    target: str = msgspec.field(name="to")
+
+
+class Own(_Rule, frozen=True):
+    """The IPv4 address that stands for the wildcard address and for localhost, and that connections come from."""
+
+    kind: ClassVar[str] = "own"
+    address: str
+
+
+class Source(_Rule, frozen=True):
+    """The IPv4 address that connections to addresses of other rules come from."""
+
+    kind: ClassVar[str] = "source"
+    address: str
+
+
+Rule = Redirect | StatfsOfPath | StatfsOfMount | StatfsOfType | Uname | Address | Own | Source
 
 
 class Fault(ValueError):
@@ -117,6 +140,10 @@ def find_fault(rule: Rule) -> None:
         case StatfsOfType():
             _type(rule.from_type)
             _type(rule.type)
+        case Address():
+            _ranges(rule)
+        case Own() | Source():
+            _address(rule.address)
 
 
 def _redirect(rule: Redirect) -> None:
@@ -159,3 +186,28 @@ def _release(release: str) -> None:
     if not release or not release.isprintable() or len(release.encode()) > LONGEST_RELEASE:
         reason = f"{release!r} is no release: it has 1 to {LONGEST_RELEASE} bytes that can be printed"
         raise Fault(reason, "write it like 6.1.0")
+
+
+def _ranges(rule: Address) -> None:
+    source, target = (_range(text) for text in (rule.source, rule.target))
+    if source.prefixlen != target.prefixlen:
+        reason = f"{source} and {target} are not of the same size"
+        raise Fault(reason, f"write both with /{source.prefixlen}")
+    if source == target:
+        raise Fault(f"{source} would lead to itself", "take another range to lead to")
+
+
+def _range(text: str) -> ipaddress.IPv4Network:
+    try:
+        return ipaddress.IPv4Network(text)
+    except ValueError as error:
+        raise Fault(f"{text!r} is no range of IPv4 addresses: {error}", "write it like 10.42.0.0/16") from error
+
+
+def _address(text: str) -> None:
+    try:
+        if not ipaddress.IPv4Address(text).is_unspecified:
+            return
+    except ValueError:
+        pass
+    raise Fault(f"{text!r} is no IPv4 address of one's own", "write it like 127.42.0.5")

@@ -12,9 +12,12 @@ from kins.errors import UsageError
 from kins.intercept.filesystems import TYPES, type_number
 from kins.intercept.rules import (
     VERSION,
+    Address,
     Fault,
+    Own,
     Redirect,
     Rule,
+    Source,
     StatfsOfMount,
     StatfsOfPath,
     StatfsOfType,
@@ -28,12 +31,18 @@ FORMS = {
     "overlay": "overlay:FROM=TO",
     "statfs": "statfs:PATH=TYPE, statfs:mount:PATH=TYPE or statfs:type:TYPE=TYPE",
     "uname": "uname:RELEASE",
+    "address": "address:RANGE=RANGE",
+    "own": "own:ADDRESS",
+    "source": "source:ADDRESS",
 }
 EXAMPLES = {
     "redirect": "redirect:/etc/hostname=/tmp/hostname",
     "overlay": "overlay:/proc/sys=/tmp/prepared",
     "statfs": "statfs:/var/lib=ext4",
     "uname": "uname:6.1.0",
+    "address": "address:10.42.0.0/16=127.42.0.0/16",
+    "own": "own:127.42.0.5",
+    "source": "source:127.42.0.1",
 }
 STATFS_KEYS: dict[str, type[StatfsOfPath | StatfsOfMount | StatfsOfType]] = {
     "path": StatfsOfPath,
@@ -74,11 +83,18 @@ def _parse_statfs(text: str) -> Rule:
     return StatfsOfPath(subject, number)
 
 
+def _parse_address(text: str) -> Rule:
+    return Address(*_pair(text, "address"))
+
+
 _PARSERS: dict[str, Callable[[str], Rule]] = {
     "redirect": _parse_redirect,
     "overlay": _parse_overlay,
     "statfs": _parse_statfs,
     "uname": Uname,
+    "address": _parse_address,
+    "own": Own,
+    "source": Source,
 }
 
 
@@ -140,9 +156,15 @@ def convert(described: Any) -> Rule:
             return _convert(content, Redirect)
         case {"uname": dict() as content, **rest} if not rest:
             return _convert(content, Uname)
+        case {"address": dict() as content, **rest} if not rest:
+            return _convert(content, Address)
+        case {"own": dict() as content, **rest} if not rest:
+            return _convert(content, Own)
+        case {"source": dict() as content, **rest} if not rest:
+            return _convert(content, Source)
         case {"statfs": dict() as content, **rest} if not rest:
             return _statfs(content)
-    raise Fault("it is not one of redirect, statfs and uname with keys below it", FILE_EXAMPLE)
+    raise Fault("it is not one of redirect, statfs, uname, address, own and source with keys below it", FILE_EXAMPLE)
 
 
 def _statfs(content: dict[Any, Any]) -> Rule:

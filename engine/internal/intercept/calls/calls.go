@@ -1,7 +1,7 @@
 //go:build linux && amd64
 
-// Package calls is the table of system calls that rules can concern: which argument is a path, which a directory. It
-// knows neither rules nor how a call is caught.
+// Package calls is the table of system calls that rules can concern: which argument is a path, which a directory, which a
+// socket's address. It knows neither rules nor how a call is caught.
 package calls
 
 import "golang.org/x/sys/unix"
@@ -18,8 +18,16 @@ const (
 	Fstatfs
 	// Uname answers the kernel's release.
 	Uname
-	// Boundary calls may give a process another root directory, after which no rule applies to it.
+	// Boundary calls may give a process another root directory, after which no rule about files applies to it.
 	Boundary
+	// Bind gives a socket its own address.
+	Bind
+	// Reach names the address at the other end, for a connection or a datagram.
+	Reach
+	// OwnName answers the address that a socket has.
+	OwnName
+	// PeerName answers the address at the other end.
+	PeerName
 )
 
 // None stands for an argument that a call does not have.
@@ -34,18 +42,32 @@ type Call struct {
 	Path      int
 	How       int // struct open_how of openat2(2)
 	Answer    int // the buffer that the kernel fills
+	// Address is a struct sockaddr. The next argument is its length, or the place of it where the kernel fills it.
+	Address int
+	// NotZero is an argument without which the call concerns no rule: send(2) and recv(2) are sendto(2) and recvfrom(2)
+	// without an address, and far too frequent to be stopped.
+	NotZero int
+}
+
+// NamesAddress says whether a socket's address is among the arguments.
+func (call *Call) NamesAddress() bool {
+	return call.Address != None
 }
 
 func path(number int, name string, position int) Call {
-	return Call{number, name, Path, None, position, None, None}
+	return Call{number, name, Path, None, position, None, None, None, None}
 }
 
 func pathAt(number int, name string) Call {
-	return Call{number, name, Path, 0, 1, None, None}
+	return Call{number, name, Path, 0, 1, None, None, None, None}
 }
 
 func boundary(number int, name string) Call {
-	return Call{number, name, Boundary, None, None, None, None}
+	return Call{number, name, Boundary, None, None, None, None, None, None}
+}
+
+func address(number int, name string, kind Kind, position, notZero int) Call {
+	return Call{number, name, kind, None, None, None, None, position, notZero}
 }
 
 // All is every call that some rule can need.
@@ -62,20 +84,28 @@ var All = []Call{
 	path(unix.SYS_GETXATTR, "getxattr", 0),
 	path(unix.SYS_LGETXATTR, "lgetxattr", 0),
 	pathAt(unix.SYS_OPENAT, "openat"),
-	{unix.SYS_OPENAT2, "openat2", Path, 0, 1, 2, None},
+	{unix.SYS_OPENAT2, "openat2", Path, 0, 1, 2, None, None, None},
 	pathAt(unix.SYS_NEWFSTATAT, "newfstatat"),
 	pathAt(unix.SYS_STATX, "statx"),
 	pathAt(unix.SYS_FACCESSAT, "faccessat"),
 	pathAt(unix.SYS_FACCESSAT2, "faccessat2"),
 	pathAt(unix.SYS_READLINKAT, "readlinkat"),
 	pathAt(unix.SYS_EXECVEAT, "execveat"),
-	{unix.SYS_STATFS, "statfs", Statfs, None, 0, None, 1},
-	{unix.SYS_FSTATFS, "fstatfs", Fstatfs, 0, None, None, 1},
-	{unix.SYS_UNAME, "uname", Uname, None, None, None, 0},
+	{unix.SYS_STATFS, "statfs", Statfs, None, 0, None, 1, None, None},
+	{unix.SYS_FSTATFS, "fstatfs", Fstatfs, 0, None, None, 1, None, None},
+	{unix.SYS_UNAME, "uname", Uname, None, None, None, 0, None, None},
 	boundary(unix.SYS_CHROOT, "chroot"),
 	boundary(unix.SYS_PIVOT_ROOT, "pivot_root"),
 	boundary(unix.SYS_SETNS, "setns"),
 	boundary(unix.SYS_UNSHARE, "unshare"),
+	address(unix.SYS_BIND, "bind", Bind, 1, None),
+	address(unix.SYS_CONNECT, "connect", Reach, 1, None),
+	address(unix.SYS_SENDTO, "sendto", Reach, 4, 4),
+	address(unix.SYS_GETSOCKNAME, "getsockname", OwnName, 1, None),
+	address(unix.SYS_GETPEERNAME, "getpeername", PeerName, 1, None),
+	address(unix.SYS_ACCEPT, "accept", PeerName, 1, 1),
+	address(unix.SYS_ACCEPT4, "accept4", PeerName, 1, 1),
+	address(unix.SYS_RECVFROM, "recvfrom", PeerName, 4, 4),
 }
 
 // Limit is above every number in the table.
@@ -89,9 +119,9 @@ var ByNumber = func() (table [Limit]*Call) {
 	return table
 }()
 
-// Needed returns the numbers of the calls that rules of these kinds need to see. Boundary calls are always needed:
-// the tracer keeps the answer to "which root directory has this thread".
-func Needed(redirect, statfs, uname bool) []int {
+// Needed returns the numbers of the calls that rules of these kinds need to see. With rules about files that includes
+// boundary calls: the tracer keeps the answer to "which root directory has this thread".
+func Needed(redirect, statfs, uname, address bool) []int {
 	var numbers []int
 	for _, call := range All {
 		needed := false
@@ -106,6 +136,8 @@ func Needed(redirect, statfs, uname bool) []int {
 			needed = statfs
 		case Uname:
 			needed = uname
+		case Bind, Reach, OwnName, PeerName:
+			needed = address
 		}
 		if needed {
 			numbers = append(numbers, call.Number)

@@ -18,27 +18,59 @@ import (
 const (
 	numberOffset       = 0
 	architectureOffset = 4
+	argumentsOffset    = 16
+	argumentSize       = 8
 )
 
 // x32Bit marks the numbers of the x32 ABI, which has the architecture of x86-64.
 const x32Bit = 0x40000000
 
-// Program is a filter that answers action for the numbers and SECCOMP_RET_ALLOW for everything else: other numbers and
-// the calls of i386 and x32 programs, whose numbers mean other calls.
-func Program(numbers []int, action uint32) ([]unix.SockFilter, error) {
-	numbers = slices.Clone(numbers)
-	slices.Sort(numbers)
-	count := uint8(len(numbers))
+// Caught is a call to be stopped. With an argument (0 to 5; -1 for none) only where that is not zero.
+type Caught struct {
+	Number, NotZero int
+}
+
+// Program is a filter that answers action for the calls and SECCOMP_RET_ALLOW for everything else: other numbers and the
+// calls of i386 and x32 programs, whose numbers mean other calls.
+func Program(caught []Caught, action uint32) ([]unix.SockFilter, error) {
+	caught = slices.Clone(caught)
+	slices.SortFunc(caught, func(one, other Caught) int { return one.Number - other.Number })
+	tests := make([][]bpf.Instruction, len(caught))
+	length := 0
+	for index, call := range slices.Backward(caught) {
+		tests[index] = test(call, uint8(length))
+		length += len(tests[index])
+	}
 	instructions := []bpf.Instruction{
 		bpf.LoadAbsolute{Off: architectureOffset, Size: 4},
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.AUDIT_ARCH_X86_64, SkipTrue: count + 2},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.AUDIT_ARCH_X86_64, SkipTrue: uint8(length) + 2},
 		bpf.LoadAbsolute{Off: numberOffset, Size: 4},
-		bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: x32Bit, SkipTrue: count},
+		bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: x32Bit, SkipTrue: uint8(length)},
 	}
-	for index, number := range numbers {
-		instructions = append(instructions, bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(number), SkipTrue: count - uint8(index)})
-	}
+	instructions = append(instructions, slices.Concat(tests...)...)
 	instructions = append(instructions, bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW}, bpf.RetConstant{Val: action})
+	return assembled(instructions)
+}
+
+// test jumps to the action if the call is the one, and goes on if it is not. after is how many instructions follow before
+// the two that end the program.
+func test(call Caught, after uint8) []bpf.Instruction {
+	if call.NotZero < 0 {
+		return []bpf.Instruction{bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(call.Number), SkipTrue: after + 1}}
+	}
+	lower := uint32(argumentsOffset + argumentSize*call.NotZero)
+	return []bpf.Instruction{
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(call.Number), SkipTrue: 5},
+		bpf.LoadAbsolute{Off: lower, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 0, SkipTrue: after + 4},
+		bpf.LoadAbsolute{Off: lower + 4, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 0, SkipTrue: after + 2},
+		// The accumulator is an argument's, which the tests of other numbers must not see.
+		bpf.Jump{Skip: uint32(after)},
+	}
+}
+
+func assembled(instructions []bpf.Instruction) ([]unix.SockFilter, error) {
 	raw, err := bpf.Assemble(instructions)
 	if err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ func Probe() (answer, descriptor error) {
 	go func() {
 		// Never unlocked: the thread ends with the goroutine, and with it the filter.
 		runtime.LockOSThread()
-		program, err := filter.Program([]int{unix.SYS_UNAME}, unix.SECCOMP_RET_USER_NOTIF)
+		program, err := filter.Program([]filter.Caught{{Number: unix.SYS_UNAME, NotZero: -1}}, unix.SECCOMP_RET_USER_NOTIF)
 		if err != nil {
 			failed <- err
 			return

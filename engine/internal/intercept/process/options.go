@@ -71,8 +71,13 @@ func (options *Options) hold() error {
 	if err != nil {
 		return err
 	}
-	if _, err := rules.Parse(content); err != nil {
+	set, err := rules.Parse(content)
+	if err != nil {
 		return fmt.Errorf("%s: %w", options.Rules, err)
+	}
+	if options.Backend == Notify && set.Addresses.Any() {
+		// Nobody can bind or connect a socket in another's place.
+		return fmt.Errorf("%s: the backend notify knows no rules about addresses", options.Rules)
 	}
 	keepFromProgram(options.Rules)
 	descriptor, err := unix.MemfdCreate("kins-intercept-rules", 0)

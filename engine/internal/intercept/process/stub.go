@@ -122,7 +122,7 @@ func beCaught(backend string, gate int, numbers []int) error {
 
 // beAnswered hands the filter's listener to the tracer. A second one in the same tree is refused with EBUSY.
 func beAnswered(gate int, numbers []int) error {
-	program, err := filter.Program(numbers, unix.SECCOMP_RET_USER_NOTIF)
+	program, err := filter.Program(caught(numbers), unix.SECCOMP_RET_USER_NOTIF)
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func beAnswered(gate int, numbers []int) error {
 // beTraced makes the two calls that show the order of stops to the tracer. Nothing may be called before them that the
 // filter catches.
 func beTraced(numbers []int) error {
-	program, err := filter.Program(numbers, unix.SECCOMP_RET_TRACE)
+	program, err := filter.Program(caught(numbers), unix.SECCOMP_RET_TRACE)
 	if err != nil {
 		return err
 	}
@@ -155,9 +155,18 @@ func beTraced(numbers []int) error {
 	return nil
 }
 
+// caught is what the filter needs to know of calls.
+func caught(numbers []int) []filter.Caught {
+	list := make([]filter.Caught, len(numbers))
+	for index, number := range numbers {
+		list[index] = filter.Caught{Number: number, NotZero: calls.ByNumber[number].NotZero}
+	}
+	return list
+}
+
 // measured chooses a caught call that does nothing with these arguments but fail.
 func measured(numbers []int) uintptr {
-	for _, number := range []int{unix.SYS_OPENAT, unix.SYS_STATFS} {
+	for _, number := range []int{unix.SYS_OPENAT, unix.SYS_STATFS, unix.SYS_CONNECT} {
 		if slices.Contains(numbers, number) {
 			return uintptr(number)
 		}

@@ -40,8 +40,12 @@ func (tracer *Tracer) seccompStop(stopped *thread) {
 	}
 	tracer.counters.Stop(call.Number)
 	stopped.call, stopped.statfs = call, none
-	if call.Kind == calls.Boundary {
+	switch {
+	case call.Kind == calls.Boundary:
 		tracer.proceedTo(stopped, calling)
+		return
+	case call.NamesAddress():
+		tracer.beginAddress(stopped)
 		return
 	}
 	if !tracer.isInside(stopped) {
@@ -208,18 +212,30 @@ func (tracer *Tracer) endMapping(stopped *thread) {
 	if err := getRegisters(stopped.id, &now); err != nil {
 		return
 	}
-	again := stopped.registers
 	isMapped := int64(now.Rax) > 0 || int64(now.Rax) < -pageSize
 	if isMapped && stopped.process.space.Add(stopped.id, uintptr(now.Rax)) == nil {
-		again.Rip -= syscallLength
-		again.Rax = again.Orig_rax
-	} else {
-		tracer.counters.Failure()
-		again.Rax = errorResult(unix.ENOMEM)
+		tracer.repeat(stopped)
+		return
 	}
+	tracer.counters.Failure()
+	failed := stopped.registers
+	failed.Rax = errorResult(unix.ENOMEM)
+	tracer.resume(stopped, &failed)
+}
+
+// repeat lets the thread make its call again, as it made it the first time.
+func (tracer *Tracer) repeat(stopped *thread) {
+	again := stopped.registers
+	again.Rip -= syscallLength
+	again.Rax = again.Orig_rax
+	tracer.resume(stopped, &again)
+}
+
+// resume lets the thread run on with these registers.
+func (tracer *Tracer) resume(stopped *thread, registers *unix.PtraceRegs) {
 	// Else the kernel might take the result for that of an interrupted call.
-	again.Orig_rax = ^uint64(0)
-	_ = setRegisters(stopped.id, &again)
+	registers.Orig_rax = ^uint64(0)
+	_ = setRegisters(stopped.id, registers)
 	tracer.proceed(stopped)
 }
 
@@ -286,6 +302,9 @@ func (tracer *Tracer) endCall(stopped *thread) {
 	if stopped.slot.Taken() {
 		tracer.restore(stopped, &now)
 	}
+	if stopped.call.NamesAddress() && !tracer.endAddress(stopped, int64(now.Rax)) {
+		return
+	}
 	if now.Rax == 0 {
 		tracer.rewriteAnswer(stopped)
 	}
@@ -299,11 +318,8 @@ func (tracer *Tracer) endCall(stopped *thread) {
 // restore gives back the registers of the arguments: compilers rely on them after a call, and a call that a signal has
 // interrupted is made again with them.
 func (tracer *Tracer) restore(stopped *thread, now *unix.PtraceRegs) {
-	call, before := stopped.call, &stopped.registers
-	*argument(now, call.Path) = *argument(before, call.Path)
-	if call.How != calls.None {
-		*argument(now, call.How) = *argument(before, call.How)
-		*argument(now, call.How+1) = *argument(before, call.How+1)
+	for position := range arguments {
+		*argument(now, position) = *argument(&stopped.registers, position)
 	}
 	_ = setRegisters(stopped.id, now)
 }

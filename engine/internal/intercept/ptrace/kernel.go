@@ -44,6 +44,9 @@ func setRegisters(thread int, registers *unix.PtraceRegs) error {
 	return request(unix.PTRACE_SETREGS, thread, uintptr(unsafe.Pointer(registers)))
 }
 
+// arguments is how many a system call has at most.
+const arguments = 6
+
 // argument is the place of a system call's argument, 0 to 5.
 func argument(registers *unix.PtraceRegs, position int) *uint64 {
 	switch position {

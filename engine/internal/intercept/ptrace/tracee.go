@@ -23,6 +23,8 @@ const (
 	measuring
 	// mapping: the end of an mmap that the tracer has put in the place of the thread's own call.
 	mapping
+	// binding: the end of a bind that the tracer has put in the place of the thread's own call.
+	binding
 	// calling: the end of the thread's call, of which something must be changed back or rewritten.
 	calling
 )
@@ -52,6 +54,12 @@ type thread struct {
 	registers unix.PtraceRegs // as the thread made the call
 	slot      memory.Slot
 	statfs    int // the rule that the named path or device chose, or none
+	room      int // how long an answered address may be
+
+	// What follows holds from a call to the same one made again.
+	hasSource     bool // the socket was bound to the source address before
+	onlySix       bool // the address to bind to was one of IPv6 alone
+	mappedRefused bool // the socket takes no address of IPv4
 }
 
 // none is no rule.

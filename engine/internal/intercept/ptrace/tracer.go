@@ -15,6 +15,7 @@ import (
 
 	"kins/engine/internal/intercept/paths"
 	"kins/engine/internal/intercept/rules"
+	"kins/engine/internal/intercept/sockets"
 	"kins/engine/internal/intercept/statistics"
 )
 
@@ -62,6 +63,7 @@ type Tracer struct {
 
 	path   [paths.Limit]byte
 	target rules.Target
+	name   sockets.Name
 }
 
 // New seizes a process, which must have no traced call behind it. The calling goroutine must be locked to its thread.
@@ -176,6 +178,8 @@ func (tracer *Tracer) syscallStop(stopped *thread) {
 		_ = request(unix.PTRACE_SYSCALL, stopped.id, 0)
 	case stopped.phase == mapping:
 		tracer.endMapping(stopped)
+	case stopped.phase == binding:
+		tracer.endBinding(stopped)
 	case stopped.phase == calling:
 		tracer.endCall(stopped)
 	default:

@@ -1,4 +1,4 @@
-// Package rules reads the rules file and answers which rule concerns a path, a file system or uname. It touches no
+// Package rules reads the rules file and answers which rule concerns a path, a file system, uname or an address. It touches no
 // process and no file but the rules file.
 package rules
 
@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path"
 	"strings"
@@ -32,6 +33,9 @@ type Rule struct {
 	Redirect *Redirect `json:"redirect,omitempty"`
 	Statfs   *Statfs   `json:"statfs,omitempty"`
 	Uname    *Uname    `json:"uname,omitempty"`
+	Address  *Address  `json:"address,omitempty"`
+	Own      *Own      `json:"own,omitempty"`
+	Source   *Own      `json:"source,omitempty"`
 }
 
 // Redirect answers for the path From and everything below it with what lies at To. Both may have one component `*`.
@@ -52,6 +56,18 @@ type Statfs struct {
 // Uname gives another kernel release.
 type Uname struct {
 	Release string `json:"release"`
+}
+
+// Address leads from the addresses of one range to those at the same places of another one, as large.
+type Address struct {
+	From netip.Prefix `json:"from"`
+	To   netip.Prefix `json:"to"`
+}
+
+// Own is the address that stands for the wildcard address and for loopback; as Source it is only where connections come
+// from.
+type Own struct {
+	Address netip.Addr `json:"address"`
 }
 
 // Read returns the rules of a file, ready to match. Its errors say which rule is wrong.
@@ -81,12 +97,17 @@ func Parse(content []byte) (*Set, error) {
 	if file.Version != Version {
 		return nil, fmt.Errorf("version %d is not known, only %d", file.Version, Version)
 	}
-	for index := range file.Rules {
-		if err := file.Rules[index].validate(); err != nil {
+	return Compile(file.Rules)
+}
+
+// Compile is Read for rules that are no file.
+func Compile(rules []Rule) (*Set, error) {
+	for index := range rules {
+		if err := rules[index].validate(); err != nil {
 			return nil, fmt.Errorf("rule %d: %w", index+1, err)
 		}
 	}
-	return compile(file.Rules), nil
+	return compile(rules), nil
 }
 
 func (rule *Rule) validate() error {
@@ -101,10 +122,37 @@ func (rule *Rule) validate() error {
 	if rule.Uname != nil {
 		members, err = members+1, rule.Uname.validate()
 	}
+	if rule.Address != nil {
+		members, err = members+1, rule.Address.validate()
+	}
+	for _, own := range []*Own{rule.Own, rule.Source} {
+		if own != nil {
+			members, err = members+1, own.validate()
+		}
+	}
 	if members != 1 {
-		return errors.New("a rule is one of redirect, statfs, uname")
+		return errors.New("a rule is one of redirect, statfs, uname, address, own, source")
 	}
 	return err
+}
+
+func (address *Address) validate() error {
+	for _, given := range []netip.Prefix{address.From, address.To} {
+		if !given.Addr().Is4() || given.Masked() != given {
+			return fmt.Errorf("not a range of IPv4 addresses: %s", given)
+		}
+	}
+	if address.From.Bits() != address.To.Bits() {
+		return fmt.Errorf("%s and %s are not of the same size", address.From, address.To)
+	}
+	return nil
+}
+
+func (own *Own) validate() error {
+	if !own.Address.Is4() || own.Address.IsUnspecified() {
+		return fmt.Errorf("no IPv4 address: %s", own.Address)
+	}
+	return nil
 }
 
 func (redirect *Redirect) validate() error {

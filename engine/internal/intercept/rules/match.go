@@ -13,6 +13,8 @@ type Set struct {
 	// ByType says that some statfs rule looks at the type that the kernel answers.
 	ByType  bool
 	Release *Release
+	// Addresses are all rules about addresses.
+	Addresses Addresses
 	// Rules is how many there are in the file.
 	Rules int
 }
@@ -79,6 +81,8 @@ func compile(file []Rule) *Set {
 			set.ByType = set.ByType || rule.Statfs.FromType != nil
 		case rule.Uname != nil && set.Release == nil:
 			set.Release = &Release{index, rule.Uname.Release}
+		default:
+			set.Addresses.add(index, rule)
 		}
 	}
 	return set
@@ -234,6 +238,6 @@ func (set *Set) TypeRule(answered int64, chosen int) *Type {
 }
 
 // Needs says which kinds of calls the rules are about.
-func (set *Set) Needs() (redirect, statfs, uname bool) {
-	return len(set.Redirects) > 0, len(set.Statfs) > 0, set.Release != nil
+func (set *Set) Needs() (redirect, statfs, uname, address bool) {
+	return len(set.Redirects) > 0, len(set.Statfs) > 0, set.Release != nil, set.Addresses.Any()
 }

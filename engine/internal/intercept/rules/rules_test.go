@@ -7,20 +7,24 @@ import (
 
 func TestParseRefuses(t *testing.T) {
 	for name, text := range map[string]string{
-		"another version": `{"version": 2, "rules": []}`,
-		"an unknown key":  `{"version": 1, "rules": [{"uname": {"release": "1", "name": "x"}}]}`,
-		"two in one":      `{"version": 1, "rules": [{"uname": {"release": "1"}, "statfs": {"path": "/", "type": 1}}]}`,
-		"nothing in one":  `{"version": 1, "rules": [{}]}`,
-		"a relative path": `{"version": 1, "rules": [{"redirect": {"from": "a", "to": "/b"}}]}`,
-		"dots":            `{"version": 1, "rules": [{"redirect": {"from": "/a/../b", "to": "/b"}}]}`,
-		"a final slash":   `{"version": 1, "rules": [{"redirect": {"from": "/a/", "to": "/b"}}]}`,
-		"two stars":       `{"version": 1, "rules": [{"redirect": {"from": "/*/*", "to": "/b"}}]}`,
-		"a star too many": `{"version": 1, "rules": [{"redirect": {"from": "/a", "to": "/*"}}]}`,
-		"two conditions":  `{"version": 1, "rules": [{"statfs": {"path": "/", "mount": "/", "type": 1}}]}`,
-		"no condition":    `{"version": 1, "rules": [{"statfs": {"type": 1}}]}`,
-		"a long release":  `{"version": 1, "rules": [{"uname": {"release": "` + strings.Repeat("1", 65) + `"}}]}`,
-		"more after it":   `{"version": 1, "rules": []} {}`,
-		"half of it":      `{"version": 1`,
+		"another version":  `{"version": 2, "rules": []}`,
+		"an unknown key":   `{"version": 1, "rules": [{"uname": {"release": "1", "name": "x"}}]}`,
+		"two in one":       `{"version": 1, "rules": [{"uname": {"release": "1"}, "statfs": {"path": "/", "type": 1}}]}`,
+		"nothing in one":   `{"version": 1, "rules": [{}]}`,
+		"a relative path":  `{"version": 1, "rules": [{"redirect": {"from": "a", "to": "/b"}}]}`,
+		"dots":             `{"version": 1, "rules": [{"redirect": {"from": "/a/../b", "to": "/b"}}]}`,
+		"a final slash":    `{"version": 1, "rules": [{"redirect": {"from": "/a/", "to": "/b"}}]}`,
+		"two stars":        `{"version": 1, "rules": [{"redirect": {"from": "/*/*", "to": "/b"}}]}`,
+		"a star too many":  `{"version": 1, "rules": [{"redirect": {"from": "/a", "to": "/*"}}]}`,
+		"two conditions":   `{"version": 1, "rules": [{"statfs": {"path": "/", "mount": "/", "type": 1}}]}`,
+		"no condition":     `{"version": 1, "rules": [{"statfs": {"type": 1}}]}`,
+		"a long release":   `{"version": 1, "rules": [{"uname": {"release": "` + strings.Repeat("1", 65) + `"}}]}`,
+		"a single address": `{"version": 1, "rules": [{"address": {"from": "10.42.0.1/16", "to": "127.42.0.0/16"}}]}`,
+		"another size":     `{"version": 1, "rules": [{"address": {"from": "10.42.0.0/16", "to": "127.0.0.0/8"}}]}`,
+		"a wildcard":       `{"version": 1, "rules": [{"own": {"address": "0.0.0.0"}}]}`,
+		"IPv6":             `{"version": 1, "rules": [{"source": {"address": "::1"}}]}`,
+		"more after it":    `{"version": 1, "rules": []} {}`,
+		"half of it":       `{"version": 1`,
 	} {
 		if set, err := Parse([]byte(text)); err == nil {
 			t.Errorf("%s: %+v", name, set)
