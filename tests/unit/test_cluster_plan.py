@@ -48,7 +48,7 @@ SURROUNDINGS = Surroundings(
     pause_image="kins.example/pause:1",
 )
 # Those of the library that need a plan of their own; of the others one is much like these.
-SANDBOXES = ("gvisor-9p", "gvisor-overlay", "native-root")
+SANDBOXES = ("gvisor-9p", "gvisor-host-network", "gvisor-overlay", "native-root")
 # A plan for each of them, and for each request that makes it another one: (facts, request).
 ASKED = {
     "control-plane": (None, ClusterSpec(level="control-plane", registry=5000)),
@@ -72,7 +72,7 @@ def _surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
 def plan(facts: Facts | None, spec: ClusterSpec) -> ClusterPlan:
     """As it follows from recorded facts."""
     decisions = decide(facts, spec) if facts is not None else Decisions(level="control-plane")
-    settings = planning.settings(spec, PORTS)
+    settings = planning.settings(spec, decisions, PORTS)
     return ClusterPlan(PLACE, Record(identity="0a1b2c", spec=spec, decisions=decisions, settings=settings), facts)
 
 

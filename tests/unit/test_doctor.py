@@ -40,8 +40,8 @@ EXPECTED: dict[str, tuple[str, str, str, set[str]]] = {
         {"namespaces", "mounts", "pod_network", "control_groups"},
     ),
     "gvisor-sandbox-network": ("node", "tmpfs", "no-cadvisor", set()),
-    "gvisor-host-network": ("control-plane", "", "", {"pod_network"}),
-    "gvisor-of-2022": ("control-plane", "", "", {"namespaces", "mounts", "pod_network", "control_groups"}),
+    "gvisor-host-network": ("node", "tmpfs", "no-cadvisor", set()),
+    "gvisor-of-2022": ("control-plane", "", "", {"namespaces", "mounts", "control_groups"}),
     "native-read-only-kernel": ("node", "disk", "stock", set()),
     "native-user-without-namespaces": (
         "control-plane",
@@ -146,7 +146,8 @@ def steps_because(facts: Facts) -> set[str]:
     """The reasons of all steps of a node with these facts."""
     spec = ClusterSpec()
     ports = Ports(**{field.name: 20000 + number for number, field in enumerate(msgspec.structs.fields(Ports))})
-    record = Record(identity="abcdef", spec=spec, decisions=decide(facts, spec), settings=settings(spec, ports))
+    decisions = decide(facts, spec)
+    record = Record(identity="abcdef", spec=spec, decisions=decisions, settings=settings(spec, decisions, ports))
     return {step.because for step in node_steps(Layout(Path("/clusters/default")), record, facts)}
 
 
@@ -172,7 +173,7 @@ def test_a_fact_that_decides_is_among_the_alternatives() -> None:
     changes = {each.change: each for each in diagnosis.alternatives}
     assert changes["with overlay_on_data"].differences["images_on"] == "disk"
     assert changes["with usage_per_cpu"].differences == {"kubelet": "stock"}
-    assert changes["without pod_network"].level == "control-plane"
+    assert changes["without pod_network"].differences == {"pod_network": "shared", "egress": "no"}
 
 
 # What stopped others

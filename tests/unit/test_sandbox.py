@@ -86,17 +86,23 @@ GVISOR: dict[str, Any] = LINUX | {
     "resolvers": {},
     "used_ranges": ["127.0.0.1/8", "::1/128"],
 }
+# The same with the network of its host, whose links nobody may change; network namespaces have no IP.
+GVISOR_HOST: dict[str, Any] = GVISOR | {
+    "pod_network": {"works": False, "cause": "[Errno 97] Address family not supported by protocol"},
+    "tun": {"works": False, "cause": "[Errno 2] No such file or directory: '/dev/net/tun'"},
+}
 # Any user on an ordinary machine.
 USER: dict[str, Any] = LINUX | {
     "uid": 1000,
     "capabilities": 0,
     **dict.fromkeys(("namespaces", "mounts", "overlay_on_data", "overlay_on_tmpfs", "pod_network"), REFUSED),
+    "loopback_addresses": REFUSED,
     "overlay_on_proc_sys": REFUSED,
     "sysctls": {"kernel/panic": {"value": "0", "writable": False}},
 }
 # A request that leaves everything to the facts.
 ANY = ClusterSpec()
-SANDBOXES = {"linux": LINUX, "linux-v1": LINUX_V1, "gvisor": GVISOR, "user": USER}
+SANDBOXES = {"linux": LINUX, "linux-v1": LINUX_V1, "gvisor": GVISOR, "gvisor-host": GVISOR_HOST, "user": USER}
 
 
 def facts(document: dict[str, Any], **changes: Any) -> Facts:
@@ -128,7 +134,9 @@ def test_facts_of_another_form_are_refused(change: dict[str, Any]) -> None:
 # Levels
 
 
-@pytest.mark.parametrize(("sandbox", "level"), [("linux", "node"), ("linux-v1", "node"), ("gvisor", "node")])
+@pytest.mark.parametrize(
+    ("sandbox", "level"), [("linux", "node"), ("linux-v1", "node"), ("gvisor", "node"), ("gvisor-host", "node")]
+)
 def test_what_carries_a_node(sandbox: str, level: str) -> None:
     choice = choose(facts(SANDBOXES[sandbox]), (POD_RANGE, SERVICE_RANGE))
     assert (choice.level, choice.lacks) == (level, ())
@@ -142,7 +150,10 @@ def test_a_user_gets_a_control_plane_and_is_told_why() -> None:
 
 NO_CONTROL_GROUPS: dict[str, Any] = {"control_groups_v2": None, "control_groups_v2_controllers": []}
 LACKS: dict[str, tuple[dict[str, Any], str]] = {
-    **{name: ({name: {"works": False, "cause": f"the kernel's word on {name}"}}, name) for name in NEEDS},
+    **{
+        name: ({name: {"works": False, "cause": f"the kernel's word on {name}"}, "loopback_addresses": REFUSED}, name)
+        for name in NEEDS
+    },
     "no-control-groups": (NO_CONTROL_GROUPS, "control_groups"),
     "control-groups-elsewhere": ({"control_groups_v2": "/elsewhere"}, "control_groups"),
     "control-groups-read-only": (
@@ -299,6 +310,23 @@ def test_programs_that_are_missing_are_supplied() -> None:
     assert decide(facts(LINUX), ANY).supplied == ()
     decision = decide(facts(LINUX, programs={"mount": False, "umount": True}), ANY)
     assert (decision.level, decision.supplied) == ("node", ("mount",))
+
+
+def test_pods_share_the_network_where_namespaces_have_none() -> None:
+    shared = decide(facts(GVISOR_HOST), ANY)
+    assert (shared.level, shared.pod_network, shared.egress) == ("node", "shared", False)
+    words = {limit.partition(":")[0] for limit in shared.limits}
+    assert {"shared-network", "shared-network-places", "port-forward"} <= words
+    assert "egress" not in words
+    assert decide(facts(GVISOR), ANY).pod_network == "bridge"
+    for needed in ("loopback_addresses", "interception"):
+        without = decide(facts(GVISOR_HOST, **{needed: REFUSED}), ANY)
+        assert (without.level, [each.fact for each in without.missing]) == ("control-plane", ["pod_network"])
+
+
+def test_facts_of_before_know_nothing_of_loopback() -> None:
+    old = {name: value for name, value in LINUX.items() if name != "loopback_addresses"}
+    assert not facts(old).loopback_addresses.works
 
 
 def test_a_decision_keeps_what_is_missing() -> None:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -120,7 +121,12 @@ var nobody = attachment{}
 
 // holders, under the lock, are the attachments that have an address.
 func (a *addresses) holders() (map[string]attachment, error) {
-	files, err := os.ReadDir(a.directory)
+	return holdersIn(a.directory)
+}
+
+// holdersIn reads a network's files.
+func holdersIn(directory string) (map[string]attachment, error) {
+	files, err := os.ReadDir(directory)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +136,10 @@ func (a *addresses) holders() (map[string]attachment, error) {
 		if net.ParseIP(file.Name()) == nil {
 			continue
 		}
-		text, err := os.ReadFile(filepath.Join(a.directory, file.Name()))
+		text, err := os.ReadFile(filepath.Join(directory, file.Name()))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // freed meanwhile, by another process
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -138,4 +147,19 @@ func (a *addresses) holders() (map[string]attachment, error) {
 		found[file.Name()] = attachment{ContainerID: container, IfName: link}
 	}
 	return found, nil
+}
+
+// AddressOf finds the address of a pod by its sandbox, in a network's directory below dataDir. None is no error: pods in
+// the node's network have none.
+func AddressOf(directory, sandbox string) (netip.Addr, error) {
+	holders, err := holdersIn(directory)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return netip.Addr{}, err
+	}
+	for address, holder := range holders {
+		if holder.ContainerID == sandbox {
+			return netip.ParseAddr(address)
+		}
+	}
+	return netip.Addr{}, nil
 }

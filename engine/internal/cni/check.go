@@ -27,6 +27,9 @@ func check(arguments *skel.CmdArgs) error {
 	if err := checkAddresses(configuration, attachment, result); err != nil {
 		return err
 	}
+	if configuration.Shared {
+		return nil
+	}
 	if err := checkHostLink(configuration, attachment); err != nil {
 		return err
 	}

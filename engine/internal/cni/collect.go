@@ -20,6 +20,9 @@ func collect(arguments *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
+	if configuration.Shared {
+		return collectAddresses(configuration, valid)
+	}
 	// Links first, as in DEL. What fails does not keep the rest from being freed.
 	return errors.Join(
 		collectEgress(configuration, valid), collectLinks(configuration, valid), collectAddresses(configuration, valid),
@@ -82,7 +85,7 @@ func collectAddresses(configuration *configuration, valid map[attachment]bool) e
 		holders, err := addresses.holders()
 		for _, holder := range holders {
 			// It is no port of the bridge where an ADD was killed.
-			if !valid[holder] {
+			if !valid[holder] && !configuration.Shared {
 				err = errors.Join(err, removeLink(holder.hostLink()))
 			}
 		}

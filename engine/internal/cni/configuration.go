@@ -17,6 +17,8 @@ type configuration struct {
 
 	// Bridge is the link that pods are joined to.
 	Bridge string `json:"bridge"`
+	// Shared is for pods that have the node's own network: they get an address, and no link.
+	Shared bool `json:"shared"`
 	// Subnet is the range of the addresses, e.g. 10.42.0.0/16.
 	Subnet string `json:"subnet"`
 	// Gateway is the bridge's own address, which no pod gets.
@@ -37,7 +39,11 @@ func readConfiguration(text []byte) (*configuration, error) {
 	if err := json.Unmarshal(text, read); err != nil {
 		return nil, types.NewError(types.ErrDecodingFailure, "cannot read the network configuration", err.Error())
 	}
-	if problem := utils.ValidateInterfaceName(read.Bridge); problem != nil {
+	if read.Shared {
+		if read.Bridge != "" || read.Egress != "" {
+			return nil, invalid("bridge or egress", read.Bridge+string(read.Egress), "with shared there is none")
+		}
+	} else if problem := utils.ValidateInterfaceName(read.Bridge); problem != nil {
 		return nil, invalid("bridge", read.Bridge, "a link's name is needed: "+problem.Error())
 	}
 	if !filepath.IsAbs(read.DataDir) {

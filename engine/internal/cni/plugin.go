@@ -36,6 +36,9 @@ func add(arguments *skel.CmdArgs) (err error) {
 	if err != nil {
 		return err
 	}
+	if configuration.Shared {
+		return addShared(configuration, arguments)
+	}
 	pod, err := openPod(arguments)
 	if err != nil {
 		return err
@@ -134,8 +137,10 @@ func del(arguments *skel.CmdArgs) error {
 		return err
 	}
 	// The address comes last: nobody may get it while a link that has it is there.
-	if err := removeLink(attachment.hostLink()); err != nil {
-		return err
+	if !configuration.Shared {
+		if err := removeLink(attachment.hostLink()); err != nil {
+			return err
+		}
 	}
 	if !hasAddresses(configuration) {
 		return nil

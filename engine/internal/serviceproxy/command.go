@@ -20,6 +20,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
+
+	"kins/engine/internal/intercept/rules"
 )
 
 // accessInterval is the pause between two looks whether the API server lets us in.
@@ -62,6 +64,7 @@ type configuration struct {
 	kubeconfig string
 	node       node
 	forwards   forwards
+	addresses  string
 }
 
 func parse(arguments []string, stderr io.Writer) (*configuration, error) {
@@ -75,6 +78,8 @@ func parse(arguments []string, stderr io.Writer) (*configuration, error) {
 	flags.TextVar(&given.node.loadBalancerRange, "load-balancer-range", netip.Prefix{},
 		"the addresses of load balancers, as large as the range of cluster IPs; none: they get no address")
 	flags.Var(&given.forwards, "forward", "ADDRESS:PORT=ADDRESS:PORT, TCP, whatever Services there are (repeatable)")
+	flags.StringVar(&given.addresses, "addresses", "",
+		"a file of rules as kins-intercept has them: where the sockets of addresses are, if elsewhere")
 	logging := flag.NewFlagSet("", flag.ContinueOnError)
 	klog.InitFlags(logging)
 	flags.Var(logging.Lookup("v").Value, "v", "how much is logged: 1 is each connection that fails")
@@ -105,6 +110,14 @@ func Main(arguments []string, stderr io.Writer) int {
 }
 
 func run(ctx context.Context, given *configuration) error {
+	table := newTable(given.node.addresses)
+	if given.addresses != "" {
+		set, err := rules.Read(given.addresses)
+		if err != nil {
+			return err
+		}
+		table.router.network = set.Addresses
+	}
 	client, err := connect(given.kubeconfig)
 	if err != nil {
 		return err
@@ -112,7 +125,6 @@ func run(ctx context.Context, given *configuration) error {
 	if err := awaitAccess(ctx, client); err != nil {
 		return nil // told to end
 	}
-	table := newTable(given.node.addresses)
 	for _, each := range given.forwards {
 		table.set(owner{name: "--forward " + each.from.String()}, []wish{{
 			addresses: []address{{corev1.ProtocolTCP, each.from}},

@@ -6,9 +6,13 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
+
+	"kins/engine/internal/intercept/rules"
 )
 
 const (
@@ -29,6 +33,19 @@ type router struct {
 	serving sync.Map // address: *pool, of every address that a socket of ours answers now
 	local   []netip.Addr
 	copier  copier
+	// network leads from addresses to those that sockets have, where the two are not the same.
+	network rules.Addresses
+}
+
+// socket is the address of a socket for one of the cluster.
+func (r *router) socket(where netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(r.network.Lead(where.Addr()), where.Port())
+}
+
+// source is where a connection to a socket must come from, if that matters.
+func (r *router) source(to netip.AddrPort) (netip.AddrPort, bool) {
+	from, needed := r.network.SourceOf(to.Addr())
+	return netip.AddrPortFrom(from, 0), needed
 }
 
 // endpoint chooses where a client's connection goes.
@@ -86,12 +103,24 @@ func (r *router) dial(from *pool, client netip.Addr) (*net.TCPConn, error) {
 		if err != nil {
 			return nil, errors.Join(failures, err)
 		}
+		to := r.socket(chosen)
 		dialer := net.Dialer{Timeout: dialTimeout}
-		connection, err := dialer.Dial("tcp4", chosen.String())
+		if from, needed := r.source(to); needed {
+			dialer.LocalAddr, dialer.Control = net.TCPAddrFromAddrPort(from), withoutPort
+		}
+		connection, err := dialer.Dial("tcp4", to.String())
 		if err == nil {
 			return connection.(*net.TCPConn), nil
 		}
 		tried, failures = append(tried, chosen), errors.Join(failures, err)
 	}
 	return nil, failures
+}
+
+// withoutPort has the kernel choose a port when it knows where the connection goes, so that there are enough of them for
+// each endpoint (ip(7)). A kernel that does not know it chooses earlier.
+func withoutPort(_, _ string, connection syscall.RawConn) error {
+	return connection.Control(func(descriptor uintptr) {
+		_ = unix.SetsockoptInt(int(descriptor), unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+	})
 }

@@ -21,7 +21,7 @@ type tcpServer struct {
 }
 
 func listenTCP(router *router, where netip.AddrPort, from *pool) (*tcpServer, error) {
-	listener, err := net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(where))
+	listener, err := net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(router.socket(where)))
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ type flow struct {
 }
 
 func listenUDP(router *router, where netip.AddrPort, from *pool) (*udpServer, error) {
-	socket, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(where))
+	socket, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(router.socket(where)))
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +131,12 @@ func (s *udpServer) flow(client netip.AddrPort) (*flow, error) {
 	if err != nil {
 		return nil, err
 	}
-	backend, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(chosen))
+	to := s.router.socket(chosen)
+	var from *net.UDPAddr
+	if source, needed := s.router.source(to); needed {
+		from = net.UDPAddrFromAddrPort(source)
+	}
+	backend, err := net.DialUDP("udp4", from, net.UDPAddrFromAddrPort(to))
 	if err != nil {
 		return nil, err
 	}

@@ -176,6 +176,9 @@ class Boot:
         self._start("containerd")
         if self._record.decisions.egress:
             self._start("egress")
+        if "kubelet" in self._plan.objects:
+            await self._milestone("kube-apiserver").wait()
+            await self._put_all("kubelet")
         self._start("kubelet", "service-proxy")
         async with asyncio.TaskGroup() as group:
             group.create_task(self._services())

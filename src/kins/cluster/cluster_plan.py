@@ -11,13 +11,13 @@ from functools import cached_property
 import msgspec
 
 from kins.cluster import identities, preparation
-from kins.cluster.interception import traced
+from kins.cluster.interception import reading_groups, traced
 from kins.cluster.node_plan import emulated_control_group_steps, node_steps
 from kins.cluster.preparation import Surroundings
 from kins.cluster.prepared import Prepared
 from kins.cluster.registry import announcement
 from kins.cluster.spec import Record
-from kins.components import Layout, coredns, metrics_server, provisioner, service_proxy
+from kins.components import Layout, coredns, metrics_server, provisioner, service_proxy, shared_pods
 from kins.components.cgroupfs import cgroupfs, needing_control_groups
 from kins.components.containerd import containerd
 from kins.components.egress import egress
@@ -107,6 +107,8 @@ class ClusterPlan:
             found["service-proxy"] = service_proxy.rights()
             found["coredns"] = coredns.objects(self.record.settings)
             found["metrics-server"] = metrics_server.objects(self.record.settings)
+        if self.record.settings.sockets:
+            found["kubelet"] = (shared_pods.node(self.record.settings),)
         return found
 
     def image_job(self, *arguments: str) -> Job:
@@ -117,12 +119,16 @@ class ClusterPlan:
     def _control_plane(self) -> Iterable[Component]:
         files, settings = self.files, self.record.settings
         yield etcd(files, settings)
-        yield kube_apiserver(files, settings)
+        yield self._reaching_pods(kube_apiserver(files, settings))
         yield kube_controller_manager(files, settings)
         yield kube_scheduler(files, settings)
         if self.record.spec.registry is not None:
             yield registry(files, settings, self.record.spec.registry)
         yield provisioner.provisioner(files, settings, node=self.has_node)
+
+    def _reaching_pods(self, component: Component) -> Component:
+        """What connects to pods, whose sockets are elsewhere where they share the sandbox's network."""
+        return traced(component, self.files) if self.record.settings.sockets else component
 
     def _node(self) -> Iterable[Component]:
         files, settings, decisions = self.files, self.record.settings, self.record.decisions
@@ -134,11 +140,11 @@ class ClusterPlan:
             yield cgroupfs(files, settings)
             agent = needing_control_groups(agent)
         if decisions.interception:
-            runtime, agent = traced(runtime, files), traced(agent, files)
+            runtime, agent = reading_groups(runtime, files), reading_groups(agent, files)
         yield runtime
         if decisions.egress:
             yield egress(files, settings)
-        yield agent
+        yield self._reaching_pods(agent)
         yield service_proxy.service_proxy(files, settings)
         yield coredns.coredns(files, settings)
-        yield metrics_server.metrics_server(files, settings)
+        yield self._reaching_pods(metrics_server.metrics_server(files, settings))

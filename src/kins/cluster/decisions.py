@@ -8,14 +8,29 @@ import msgspec
 
 from kins.cluster.spec import ClusterSpec, Decisions, KubeletDecision, Missing
 from kins.components.kubelet import Kind
-from kins.network.addresses import LOAD_BALANCER_RANGE, POD_RANGE, SERVICE_RANGE
+from kins.network.addresses import LOAD_BALANCER_RANGE, ON_LOOPBACK, POD_RANGE, SERVICE_RANGE
 from kins.sandbox import Facts, choose
-from kins.sandbox.levels import control_group_layout, has_usage_of_root, image_store, image_store_size
+from kins.sandbox.levels import (
+    control_group_layout,
+    has_usage_of_root,
+    image_store,
+    image_store_size,
+    pod_network,
+)
 
 # A stable word before the colon, for programs.
 POLICY_LIMIT = "network-policy: NetworkPolicy objects are accepted and not enforced"
 RESOLVERS_LIMIT = "resolvers: pods find no outside names; this sandbox has no resolver in reach (/etc/resolv.conf)"
 SILENT_LIMIT = "resolvers: pods may find no outside names; no resolver of this sandbox answered (/etc/resolv.conf)"
+SHARED_LIMIT = (
+    "shared-network: pods have no network of their own, because network namespaces have no IP here; they use the "
+    f"sandbox's, each at an address of {ON_LOOPBACK[POD_RANGE]} in the place of its own, and nothing keeps them apart"
+)
+PLACES_LIMIT = (
+    "shared-network-places: programs of the sandbox itself reach pods at 127.42.x.y in the place of 10.42.x.y, and "
+    "Services at 127.43.x.y in the place of 10.43.x.y"
+)
+FORWARD_LIMIT = "port-forward: kubectl port-forward fails, for there is no network of a pod's own to forward into"
 EGRESS_LIMIT = "egress: pods reach nothing beyond this sandbox, because it has no tun devices"
 WATCHED_LIMIT = "CPU limits of containers are stored and not enforced; memory limits are, by a look at their processes"
 MEMORY_LIMIT = "memory and CPU limits of containers are stored and not enforced (gVisor's control groups)"
@@ -43,8 +58,9 @@ def decide(facts: Facts, spec: ClusterSpec) -> Decisions:
         interception=bool(spec.additions),
         control_groups="emulated" if emulated else "kernel",
         resolvers=_resolvers(facts),
-        egress=facts.tun.works,
         supplied=tuple(name for name, found in facts.programs.items() if not found),
+        egress=pod_network(facts) == "bridge" and facts.tun.works,
+        pod_network=pod_network(facts),
         limits=_limits(facts, images_on, emulated=emulated),
     )
 
@@ -74,11 +90,11 @@ def _usage_of_root(facts: Facts, *, emulated: bool) -> tuple[bool, str]:
 def _resolvers(facts: Facts) -> tuple[str, ...]:
     """Where questions for outside names go; by `resolvers`. Silent ones as well: they may be busy now. Never to our
     own DNS server, which a user may have entered into /etc/resolv.conf for good."""
-    own = ipaddress.ip_network(SERVICE_RANGE)
+    own = [ipaddress.ip_network(each) for each in (SERVICE_RANGE, ON_LOOPBACK[SERVICE_RANGE])]
     return tuple(
         address
         for address, answer in facts.resolvers.items()
-        if answer != "unreachable" and ipaddress.ip_address(address) not in own
+        if answer != "unreachable" and not any(ipaddress.ip_address(address) in each for each in own)
     )
 
 
@@ -88,7 +104,9 @@ def _limits(facts: Facts, images_on: str, *, emulated: bool) -> tuple[str, ...]:
         limits.append(RESOLVERS_LIMIT)
     elif "answers" not in facts.resolvers.values():
         limits.append(SILENT_LIMIT)
-    if not facts.tun.works:
+    if pod_network(facts) == "shared":
+        limits += [SHARED_LIMIT, PLACES_LIMIT, FORWARD_LIMIT]
+    elif not facts.tun.works:
         limits.append(f"{EGRESS_LIMIT} ({facts.tun.cause})")
     if emulated:
         limits.append(WATCHED_LIMIT)

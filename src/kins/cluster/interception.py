@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from kins import cgroupfs, intercept
 from kins.cluster.spec import Record
-from kins.components import Layout, kubelet
+from kins.components import Layout, Settings, kubelet
 from kins.components.cgroupfs import CONTROL_GROUPS, VERSION
 from kins.sandbox import Facts
 from kins.supervise import Component
@@ -22,8 +24,23 @@ def rules(files: Layout, record: Record, facts: Facts) -> bytes:
     return intercept.encode(found)
 
 
-def traced(component: Component, files: Layout) -> Component:
-    """The component as the tracer's child."""
+def address_rules(settings: Settings) -> list[intercept.Rule]:
+    """Rules that lead from the cluster's addresses to those of sockets, where pods share the sandbox's network."""
+    return [intercept.Address(known, real) for known, real in settings.sockets.items()]
+
+
+def component_rules(settings: Settings) -> bytes:
+    """The rules of components that connect to pods there: they come from the node's address, as everywhere."""
+    source = intercept.Source(settings.socket(settings.node_address))
+    return intercept.encode([*address_rules(settings), source])
+
+
+def traced(component: Component, files: Layout, environment: Mapping[str, str] = {}) -> Component:
+    """The component as the tracer's child, with more variables in its environment."""
     argv = intercept.command_line(component.argv, str(files.interception_rules))
-    environment = component.environment | cgroupfs.READERS_ENVIRONMENT
-    return msgspec.structs.replace(component, argv=tuple(argv), environment=environment)
+    return msgspec.structs.replace(component, argv=tuple(argv), environment={**component.environment, **environment})
+
+
+def reading_groups(component: Component, files: Layout) -> Component:
+    """The same for whoever reads control groups."""
+    return traced(component, files, cgroupfs.READERS_ENVIRONMENT)

@@ -43,29 +43,33 @@ def node_steps(files: Layout, record: Record, facts: Facts) -> list[AnyStep]:
         *_view(files, record),
         *_directories(files, record, facts),
         *hosts_file_steps(facts),
-        AddBridge(
-            name=addresses.BRIDGE,
-            address=addresses.with_prefix(addresses.POD_RANGE, 1),
-            because="pod network (kins-cni)",
-        ),
-        *_service_addresses(),
+        *_links(record),
     ]
 
 
-def _service_addresses() -> Iterator[AnyStep]:
-    """The ranges of Services and of load balancers become local, where the proxy and the DNS server bind."""
+def _links(record: Record) -> Iterator[AnyStep]:
+    """The pods' bridge. The ranges of Services and of load balancers become local, where the proxy and the DNS server
+    bind. Nothing of the kind in a network that may be the sandbox's host's."""
+    if record.decisions.pod_network == "shared":
+        return
+    yield AddBridge(
+        name=addresses.BRIDGE,
+        address=addresses.with_prefix(addresses.POD_RANGE, 1),
+        because="pod network (kins-cni)",
+    )
     for network in (addresses.SERVICE_RANGE, addresses.LOAD_BALANCER_RANGE):
         yield AddAddress(link="lo", address=addresses.with_prefix(network, 1), because="addresses of Services")
 
 
 def _sysctls(files: Layout, record: Record, facts: Facts) -> list[AnyStep]:
     """Where calls are intercepted, the settings' files alone are made, and the calls led to them. Forwarding is meant
-    for the kernel in any case, and set before."""
+    for the kernel in any case, and set before; pods that share the sandbox's network need none."""
+    forwarding = [] if record.decisions.pod_network == "shared" else [FORWARDING]
     if record.decisions.kubelet is not None and record.decisions.kubelet.kind == "no-cgroups":
-        return [FORWARDING]  # its container manager sets none
+        return [*forwarding]  # its container manager sets none
     if record.decisions.interception:
-        return [FORWARDING, *setting_files(files.kernel_settings, "interception")]
-    return [FORWARDING, *setting_steps(files.kernel_settings, facts)]
+        return [*forwarding, *setting_files(files.kernel_settings, "interception")]
+    return [*forwarding, *setting_steps(files.kernel_settings, facts)]
 
 
 def _kernel_messages(record: Record, facts: Facts) -> list[AnyStep]:

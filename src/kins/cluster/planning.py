@@ -15,7 +15,7 @@ from kins.cgroupfs.server import check_device as check_fuse
 from kins.cluster.decisions import decide
 from kins.cluster.registry import check_port
 from kins.cluster.spec import ClusterSpec, Decisions, Record
-from kins.components import PublishedPort, Settings
+from kins.components import PublishedPort, Settings, coredns
 from kins.components.settings import Ports
 from kins.errors import KinsError, UsageError
 from kins.intercept import check_support as check_interception
@@ -76,7 +76,10 @@ def planned(spec: ClusterSpec, old: Record | None, home: Path) -> tuple[Record, 
         check_port(spec.registry)
     ports = old.settings.ports if old is not None and _are_free(old.settings.ports) else _free_ports()
     identity = old.identity if old is not None else secrets.token_hex(3)
-    return Record(identity=identity, spec=spec, decisions=decisions, settings=settings(spec, ports)), facts
+    chosen = settings(spec, decisions, ports)
+    if chosen.sockets:
+        check_loopback(chosen.socket(chosen.dns_address))
+    return Record(identity=identity, spec=spec, decisions=decisions, settings=chosen), facts
 
 
 def _check_decisions(spec: ClusterSpec, decisions: Decisions) -> None:
@@ -86,8 +89,28 @@ def _check_decisions(spec: ClusterSpec, decisions: Decisions) -> None:
     _check_additions(decisions)
 
 
+def check_loopback(place: str) -> None:
+    """Raises KinsError `node-exists` where a cluster of another sandbox has the addresses of pods: sandboxes with the
+    network of one host have one loopback. `place` is that of a DNS server, which every cluster with a node has."""
+    try:
+        socket.create_server((place, coredns.PORT)).close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise KinsError(
+                f"another cluster uses the loopback of this sandbox: {place} has a server",
+                code="node-exists",
+                hint="end that one, or take a sandbox with a loopback of its own; kins up --control-plane-only",
+            ) from error
+
+
 def _check_additions(decisions: Decisions) -> None:
     """Raises KinsError where the means that were asked for are not to be had here."""
+    if decisions.interception and decisions.pod_network == "shared":
+        raise KinsError(
+            "pods share this sandbox's network by a tracer, and no program can have a second one",
+            code="second-tracer",
+            hint="kins up, without --with",
+        )
     if decisions.interception:
         check_interception()
     if decisions.control_groups == "emulated":
@@ -145,7 +168,7 @@ def level_sentence(decisions: Decisions) -> str:
     return f"this sandbox carries no node ({facts}): level {decisions.level}"
 
 
-def settings(spec: ClusterSpec, ports: Ports) -> Settings:
+def settings(spec: ClusterSpec, decisions: Decisions, ports: Ports) -> Settings:
     """Names and addresses of a cluster, with ports that were chosen for it."""
     return Settings(
         name=spec.name,
@@ -159,6 +182,7 @@ def settings(spec: ClusterSpec, ports: Ports) -> Settings:
         ports=ports,
         published=spec.published,
         arguments=spec.arguments,
+        sockets=addresses.ON_LOOPBACK if decisions.pod_network == "shared" else {},
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,11 @@ import msgspec
 
 from kins import kubeconfig
 from kins.cluster.identities import ADMINISTRATOR, CONTROL_PLANE_CLIENTS, NODE_CLIENTS
-from kins.cluster.interception import rules
+from kins.cluster.interception import address_rules, component_rules, rules
 from kins.cluster.kubelet_view import kubelet_view
 from kins.cluster.prepared import EmptyDirectory, Kubeconfig, Nothing, Prepared, SymbolicLink, TextFile
 from kins.cluster.spec import Record
-from kins.components import Layout, Settings, containerd, coredns, kubelet
+from kins.components import Layout, Settings, containerd, coredns, kubelet, shared_pods
 from kins.components.versions import pause_image
 from kins.images.credentials import configuration_file
 from kins.network import cni
@@ -44,7 +45,11 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
 
 def control_plane_files(files: Layout, settings: Settings) -> list[Prepared]:
     """Client configurations of the control plane, and the administrator's kubeconfig."""
-    return [*_client_configurations(files, settings, CONTROL_PLANE_CLIENTS), administrator(files, settings)]
+    prepared = [*_client_configurations(files, settings, CONTROL_PLANE_CLIENTS), administrator(files, settings)]
+    if settings.sockets:
+        text = component_rules(settings).decode() + "\n"
+        prepared.append(TextFile(path=str(files.interception_rules), content=text, because="pod_network"))
+    return prepared
 
 
 def node_files(files: Layout, record: Record, facts: Facts, surroundings: Surroundings) -> list[Prepared]:
@@ -100,26 +105,44 @@ def _kubeconfig(files: Layout, settings: Settings, identity: str, path: Path, be
 
 
 def _container_runtime(files: Layout, record: Record, surroundings: Surroundings) -> list[Prepared]:
-    snapshotter = record.decisions.snapshotter
+    snapshotter, shared = record.decisions.snapshotter, record.decisions.pod_network == "shared"
     prepared: list[Prepared] = [
         TextFile(
             path=str(containerd.configuration_file(files)),
-            content=containerd.configuration(files, snapshotter, surroundings.pause_image),
+            content=containerd.configuration(files, snapshotter, surroundings.pause_image, shared_network=shared),
             because="containerd",
         ),
         # No pod is there yet: what lies in the relay's directory is of a cluster that crashed.
         (EmptyDirectory if record.decisions.egress else Nothing)(path=str(files.egress), because="egress"),
         TextFile(
             path=str(files.cni_configuration / cni.FILE_NAME),
-            content=_json(cni.configuration(files.addresses, files.egress if record.decisions.egress else None)),
+            content=_json(_pod_network(files, record)),
             because="kins-cni",
         ),
+        *(_shared_pods(files, record.settings) if shared else ()),
     ]
     if record.decisions.images_on == "tmpfs":
         because = "overlay_on_data: of compressed layers and of BuildKit's cache only the records were in memory"
         prepared.append(Nothing(path=str(files.builder), because=because))
         prepared.append(EmptyDirectory(path=str(files.image_content), because=because))
     return prepared
+
+
+def _pod_network(files: Layout, record: Record) -> dict[str, Any]:
+    if record.decisions.pod_network == "shared":
+        return cni.shared_configuration(files.addresses)
+    return cni.configuration(files.addresses, files.egress if record.decisions.egress else None)
+
+
+def _shared_pods(files: Layout, settings: Settings) -> Iterator[Prepared]:
+    """What stands between containerd and its programs: one program under their names, and what it reads."""
+    because, place = "pod_network", files.shared_pods
+    rules = [{rule.kind: msgspec.to_builtins(rule)} for rule in address_rules(settings)]
+    content = shared_pods.configuration(settings, cni.address_directory(files.addresses), rules)
+    yield EmptyDirectory(path=str(place), because=because)
+    for name in shared_pods.NAMES:
+        yield SymbolicLink(path=str(place / name), target=str(shared_pods.PROGRAM), because=because)
+    yield TextFile(path=str(place / shared_pods.FILE_NAME), content=_json(content), because=because)
 
 
 def _kubelet(files: Layout, record: Record, surroundings: Surroundings) -> list[Prepared]:
@@ -149,7 +172,7 @@ def _resolver_text(settings: Settings, surroundings: Surroundings) -> str:
     that has no nameserver where the sandbox has no /etc/resolv.conf.
     """
     kept = [line for line in surroundings.resolver_lines if line.split()[:1] != ["nameserver"]]
-    return "\n".join([f"nameserver {settings.dns_address}", *kept, ""])
+    return "\n".join([f"nameserver {settings.socket(settings.dns_address)}", *kept, ""])
 
 
 def _kubelet_view(files: Layout, record: Record) -> list[Prepared]:

@@ -107,7 +107,8 @@ class Decisions(msgspec.Struct, frozen=True, kw_only=True):
 
     `missing`: why the level is no higher; `limits`: sentences on what this level does not do here; `resolvers`: the
     addresses that answer for outside names; `egress`: whether a relay leads pods to the outside; `supplied`: programs
-    of the sandbox's that the kubelet calls and that are missing, so that ours take their place.
+    of the sandbox's that the kubelet calls and that are missing, so that ours take their place; `pod_network`: whether
+    pods have networks of their own, joined by a bridge, or the sandbox's.
     """
 
     level: Level
@@ -121,6 +122,7 @@ class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     resolvers: tuple[str, ...] = ()
     egress: bool = False
     supplied: tuple[str, ...] = ()
+    pod_network: Literal["bridge", "shared"] = "bridge"
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,8 @@ PAUSE_ARCHIVE = BINARIES / "pause.tar"
 STATE = "/run/containerd"
 # Where its content store is, below its root (plugins/content/local).
 CONTENT = "io.containerd.content.v1.content"
+SHIM = "containerd-shim-runc-v2"
+RUNC = "runc"
 Snapshotter = Literal["overlayfs", "native"]
 
 # `sandbox` is the pause image of PAUSE_ARCHIVE.
@@ -56,13 +58,13 @@ disabled_plugins = [
   netns_mounts_under_state_dir = true
   enable_cdi = false
   [plugins."io.containerd.cri.v1.runtime".cni]
-    bin_dirs = ["{binaries}"]
+    bin_dirs = [{plugins}]
     conf_dir = "{cni}"
-    use_internal_loopback = true
+    use_internal_loopback = {loopback}
   [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
-    runtime_type = "io.containerd.runc.v2"
+    runtime_type = "io.containerd.runc.v2"{shim}
     [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
-      BinaryName = "{binaries}/runc"
+      BinaryName = "{runc}"
       NoNewKeyring = true
 """
 
@@ -81,8 +83,13 @@ def registry_directories() -> tuple[Path, ...]:
     return (*own, Path("/etc/containerd/certs.d"), Path("/etc/docker/certs.d"))
 
 
-def configuration(layout: Layout, snapshotter: Snapshotter, pause_image: str) -> str:
-    """containerd's configuration, format version 3 (containerd 2.x, docs/cri/config.md)."""
+def configuration(layout: Layout, snapshotter: Snapshotter, pause_image: str, *, shared_network: bool = False) -> str:
+    """containerd's configuration, format version 3 (containerd 2.x, docs/cri/config.md).
+
+    With a shared network its programs are those of `shared_pods`; and its own way to set up the loopback link of a pod
+    would fail.
+    """
+    programs = layout.shared_pods if shared_network else BINARIES
     return CONFIGURATION.format(
         root=layout.containerd_root,
         state=STATE,
@@ -90,7 +97,10 @@ def configuration(layout: Layout, snapshotter: Snapshotter, pause_image: str) ->
         snapshotter=snapshotter,
         pause=pause_image,
         registries=":".join(map(str, registry_directories())),
-        binaries=BINARIES,
+        plugins=", ".join(f'"{directory}"' for directory in dict.fromkeys((programs, BINARIES))),
+        loopback="false" if shared_network else "true",
+        shim=f'\n    runtime_path = "{programs}/{SHIM}"' if shared_network else "",
+        runc=programs / RUNC,
         cni=layout.cni_configuration,
     )
 

@@ -67,7 +67,7 @@ def configuration(layout: Layout, settings: Settings, resolvers: Sequence[str]) 
         domain=CLUSTER_DOMAIN,
         pods=settings.pod_range,
         services=settings.service_range,
-        address=settings.dns_address,
+        address=settings.socket(settings.dns_address),
         kubeconfig=layout.client_configuration("coredns"),
         outside=outside,
     )

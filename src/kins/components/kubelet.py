@@ -89,7 +89,7 @@ def configuration(
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
-        "address": settings.node_address,
+        "address": settings.socket(settings.node_address),
         "port": settings.ports.kubelet,
         "healthzBindAddress": "127.0.0.1",
         "healthzPort": settings.ports.kubelet_health,
@@ -109,7 +109,7 @@ def configuration(
         "failSwapOn": False,
         "makeIPTablesUtilChains": False,
         "protectKernelDefaults": False,
-        "clusterDNS": [settings.dns_address],
+        "clusterDNS": [settings.socket(settings.dns_address)],
         "clusterDomain": CLUSTER_DOMAIN,
         "resolvConf": str(resolver),
         "volumePluginDir": str(layout.kubelet_root / "volume-plugins"),
@@ -147,7 +147,8 @@ def kubelet(
             f"--kubeconfig={layout.client_configuration('kubelet')}",
             f"--root-dir={ROOT}",
             f"--hostname-override={settings.node_name}",
-            f"--node-ip={settings.node_address}",
+            # It refuses an address that no link has; with a provider it takes the one that its Node has already.
+            "--cloud-provider=external" if settings.sockets else f"--node-ip={settings.node_address}",
             *settings.extra("kubelet"),
         ),
         environment=environment,

@@ -47,6 +47,7 @@ class Layout:
         self.builder_lock = self.runtime / "buildkitd.lock"
         self.control_groups_state = self.runtime / "cgroupfs.json"
         self.interception_rules = self.configuration / "intercept.json"
+        self.shared_pods = self.configuration / "shared-pods"
         self.egress = self.runtime / "egress"
         self.kernel_settings = self.runtime / "proc-sys"
 

@@ -32,7 +32,7 @@ def metrics_server(layout: Layout, settings: Settings) -> Component:
         argv=(
             str(ENGINE),
             "metrics-server",
-            f"--bind-address={settings.node_address}",
+            f"--bind-address={settings.socket(settings.node_address)}",
             f"--secure-port={settings.ports.metrics_server}",
             f"--kubeconfig={configuration}",
             f"--authentication-kubeconfig={configuration}",

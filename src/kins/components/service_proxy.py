@@ -32,6 +32,7 @@ def service_proxy(layout: Layout, settings: Settings) -> Component:
             f"--node-address={LOOPBACK}",
             f"--service-range={settings.service_range}",
             f"--load-balancer-range={settings.load_balancer_range}",
+            *((f"--addresses={layout.interception_rules}",) if settings.sockets else ()),
             *(f"--forward={each}" for each in (api, *published)),
             *settings.extra("service-proxy"),
         ),

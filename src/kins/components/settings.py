@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 import msgspec
 
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "provisioner")
@@ -33,8 +35,9 @@ class PublishedPort(msgspec.Struct, frozen=True, kw_only=True):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Names, addresses and ports of one cluster. Addresses are dotted quads, ranges are in CIDR notation.
 
-    `load_balancer_range` is as large as `service_range`. `arguments` maps a component to flags (`--name=value`) that
-    are appended to its own, so that they win.
+    `load_balancer_range` is as large as `service_range`. `sockets` maps these ranges to those that sockets are bound
+    in, where pods share the sandbox's network; else it is empty. `arguments` maps a component to flags
+    (`--name=value`) that are appended to its own, so that they win.
     """
 
     name: str
@@ -48,6 +51,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ports: Ports
     published: tuple[PublishedPort, ...] = ()
     arguments: dict[str, tuple[str, ...]] = {}
+    sockets: dict[str, str] = {}
+
+    def socket(self, address: str) -> str:
+        """The address that a socket must have to be reached at one of the cluster's."""
+        for known, real in self.sockets.items():
+            network = ipaddress.ip_network(known)
+            if ipaddress.ip_address(address) in network:
+                place = int(ipaddress.ip_address(address)) - int(network.network_address)
+                return str(ipaddress.ip_network(real)[place])
+        return address
 
     def extra(self, component: str) -> tuple[str, ...]:
         """The user's flags for a component."""

@@ -9,6 +9,12 @@ POD_RANGE = "10.42.0.0/16"
 SERVICE_RANGE = "10.43.0.0/16"
 # As large as the range of Services: a load balancer has the address at the same place in it as its cluster IP.
 LOAD_BALANCER_RANGE = "10.44.0.0/16"
+# Where pods share the sandbox's network, the sockets of a range's addresses are at the same places of these.
+ON_LOOPBACK = {
+    POD_RANGE: "127.42.0.0/16",
+    SERVICE_RANGE: "127.43.0.0/16",
+    LOAD_BALANCER_RANGE: "127.44.0.0/16",
+}
 
 
 def address_in(network: str, number: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from kins.network.addresses import BRIDGE, NODE_ADDRESS, POD_RANGE
 
 FILE_NAME = "10-kins.conflist"
+NAME = "kins"
 
 
 def configuration(data_directory: Path, egress: Path | None = None) -> dict[str, Any]:
@@ -21,4 +22,26 @@ def configuration(data_directory: Path, egress: Path | None = None) -> dict[str,
         "dataDir": str(data_directory),
         **({"egress": str(egress)} if egress is not None else {}),
     }
-    return {"cniVersion": "1.0.0", "name": "kins", "plugins": [plugin]}
+    return _list(plugin)
+
+
+def shared_configuration(data_directory: Path) -> dict[str, Any]:
+    """The same for pods that have addresses and no links."""
+    return _list(
+        {
+            "type": "kins-cni",
+            "shared": True,
+            "subnet": POD_RANGE,
+            "gateway": NODE_ADDRESS,
+            "dataDir": str(data_directory),
+        }
+    )
+
+
+def address_directory(data_directory: Path) -> Path:
+    """Where the plugin keeps who has which address."""
+    return data_directory / NAME
+
+
+def _list(plugin: dict[str, Any]) -> dict[str, Any]:
+    return {"cniVersion": "1.0.0", "name": NAME, "plugins": [plugin]}

@@ -63,6 +63,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     unix_sockets: Answer
     # a new network namespace with IPv4, joined to this one's like a pod's: bridge and veth
     pod_network: Answer
+    # where that is missing: any address of loopback can be had, and a network namespace to do nothing with
+    loopback_addresses: Answer = Answer(False, "not asked")
     # a device whose packets a program takes and gives, in a pod's network namespace
     tun: Answer
     # system calls of a process tree can be answered by a tracer

@@ -56,6 +56,14 @@ def choose(facts: Facts, ranges: tuple[str, ...] = (), *, emulated_control_group
     return Choice(level="control-plane" if lacks else "node", lacks=tuple(lacks))
 
 
+def pod_network(facts: Facts) -> Literal["bridge", "shared"]:
+    """Whether each pod has a network of its own, or they share the sandbox's, led to addresses of loopback by a tracer;
+    by `pod_network`, and where that is missing by `loopback_addresses` and `interception`."""
+    if not facts.pod_network.works and facts.loopback_addresses.works and facts.interception.works:
+        return "shared"
+    return "bridge"
+
+
 def has_usage_of_root(facts: Facts) -> bool:
     """Whether cAdvisor can read the use of the root control group, without which no kubelet that it serves gets ready;
     by `usage_per_cpu` and `control_groups_v2`."""
@@ -91,7 +99,7 @@ def _answers(facts: Facts) -> list[Lack]:
     return [
         Lack(fact=fact, cause=f"{fact}: {getattr(facts, fact).cause}", consequence=consequence, hint=hint)
         for fact, (consequence, hint) in NEEDS.items()
-        if not getattr(facts, fact).works
+        if not getattr(facts, fact).works and not (fact == "pod_network" and pod_network(facts) == "shared")
     ]
 
 

@@ -74,7 +74,9 @@ def gvisor_row(root: str, capabilities: str, network: str) -> Row:
 
 def expected_in_gvisor(capabilities: str, network: str) -> str:
     """A new network namespace has no IPv4 with the host's network; nothing can be mounted without CAP_SYS_ADMIN."""
-    return NODE if capabilities == "all" and network != "host" else CONTROL_PLANE
+    if capabilities != "all":
+        return CONTROL_PLANE
+    return NODE_SHARING if network == "host" else NODE
 
 
 OTHERS = (

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from kins.sandbox.doctor.model import Explanation, always
+from kins.sandbox.doctor.model import Cure, Explanation, always
 from kins.sandbox.facts import Facts
+from kins.sandbox.levels import pod_network
 
 OWN_NETWORK = "give the sandbox a network of its own and CAP_NET_ADMIN (gVisor: --network=sandbox or none, not host)"
 
@@ -21,7 +22,23 @@ def _resolvers(facts: Facts) -> str:
 
 
 NETWORK = (
-    Explanation("pod_network", "pods need network namespaces, joined by veths and a bridge", OWN_NETWORK),
+    Explanation(
+        "pod_network",
+        "pods need network namespaces, joined by veths and a bridge",
+        OWN_NETWORK,
+        cures=(
+            Cure(
+                "pods share the sandbox's network: a tracer leads each to an address of loopback",
+                "nothing keeps pods apart, and kubectl port-forward fails",
+                lambda facts: pod_network(facts) == "shared",
+            ),
+        ),
+    ),
+    Explanation(
+        "loopback_addresses",
+        "pods can share the sandbox's network where namespaces have none",
+        "run the sandbox as root with CAP_SYS_ADMIN, and with loopback up",
+    ),
     Explanation("bridge", "pods of the node meet at it", OWN_NETWORK),
     Explanation("veth", "one end is a pod's, the other at the bridge", OWN_NETWORK),
     Explanation("ranges_on_loopback", "the ranges of Services become local by one address on `lo`", OWN_NETWORK),

@@ -12,6 +12,7 @@ from kins.sandbox.probes import (
     filesystems,
     interception,
     iptables,
+    loopback,
     mounts,
     names,
     namespaces,
@@ -28,6 +29,7 @@ ANSWERS: Answers = {
     **filesystems.ANSWERS,
     **control_groups.ANSWERS,
     **network.ANSWERS,
+    **loopback.ANSWERS,
 }
 VALUES: Values = {
     **filesystems.VALUES,
