@@ -9,6 +9,7 @@ from typing import Any
 from tests.harness.environment import Environment
 from tests.harness.rootfs import USER_ID
 from tests.scenario.cluster import Cluster
+from tests.scenario.manifests import pod
 
 # The rest of root's capabilities stays.
 UNPRIVILEGED = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
@@ -49,6 +50,15 @@ def test_it_leaves_nothing_behind(cluster: Cluster) -> None:
     diagnosis(environment, variables={"KINS_HOME": "/tmp/never/made"})
     assert environment.output("sh", "-c", listing) == before
     assert environment.run(["test", "-e", "/tmp/never"], check=False).returncode == 1
+
+
+def test_pods_still_reach_services(cluster: Cluster) -> None:
+    """Their packets are forwarded by a setting of the sandbox, which the doctor looks at."""
+    diagnosis(cluster.environment)
+    cluster.apply(pod("client"))
+    cluster.ready("client")
+    asked = ("curl", "--silent", "--insecure", "--max-time", "10", "https://10.43.0.1/version")
+    assert '"gitVersion"' in cluster.execute("client", *asked)
 
 
 def test_a_fact_that_is_flipped_shows(cluster: Cluster) -> None:

@@ -6,11 +6,13 @@ network such a one has no IPv4 at all, and some requests in it are never answere
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from pathlib import Path
 
 from kins.sandbox.probes.places import own_proc
+from kins.sandbox.probes.settings import takes_numbers
 from kins.sandbox.probes.table import Answers, Values
 from kins.sys import namespaces, netlink
 from kins.sys.tun import open_tun
@@ -75,10 +77,11 @@ def routes(scratch: Path) -> None:
 
 
 def forwarding(scratch: Path) -> None:
-    """The setting that lets packets pass between pods, made in the new namespace."""
+    """The setting that lets packets pass between pods. In gVisor it is always that of the sandbox's own network."""
     own_network(scratch)
     own_proc()
-    FORWARDING.write_text("1")
+    if not takes_numbers(FORWARDING):
+        raise OSError(errno.EROFS, "cannot be written", str(FORWARDING))
 
 
 def used_ranges(_: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -47,7 +48,7 @@ UNTOLD = "kernel/random/boot_id"
 
 
 def sysctls(_: Path) -> dict[str, dict[str, object]]:
-    """The settings' values, and whether they can be written: tried with the very same value.
+    """The settings' values, and whether they can be written.
 
     Where /proc/sys is mounted read-only, as in containers, that is asked of a procfs of its own: a node has one.
     """
@@ -65,14 +66,20 @@ def _setting(path: Path, *, written: bool) -> dict[str, object]:
         value = path.read_text()
     except OSError:
         return {"value": None, "writable": False if written else None}
-    return {"value": value.strip(), "writable": _takes(path, value) if written else None}
+    return {"value": value.strip(), "writable": takes_numbers(path) if written else None}
 
 
-def _takes(path: Path, value: str) -> bool:
+def takes_numbers(setting: Path) -> bool:
+    """Whether a setting can be written, asked without a change to it: by a word that is no number.
+
+    Where a number would be taken, the answer is EINVAL (proc_dointvec in the kernel's kernel/sysctl.c; ParseInt32Vec
+    in gVisor's pkg/sentry/fsimpl/proc). The value that was read is not what to try with: in gVisor each procfs keeps
+    the last value that was written through it, so another one's old 0 would end a running cluster's forwarding.
+    """
     try:
-        path.write_text(value)
-    except OSError:
-        return False
+        setting.write_text("kins")
+    except OSError as error:
+        return error.errno == errno.EINVAL
     return True
 
 
