@@ -54,6 +54,10 @@ test: system-packages-test .venv/.kins .venv/.development $(TOOLS) ## Everything
 	.venv/bin/python -m tests.harness.wheel
 	.venv/bin/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder --durations 20 $(PYTEST_ARGS)
 
+.PHONY: everywhere
+everywhere: ## The tests, each of them in every environment: what `make test` leaves out to be quick
+	KINS_TEST_ROOTS=all $(MAKE) test
+
 .PHONY: lint
 lint: .venv/.kins .venv/.development toolchain ## The linters and type checks alone
 	.venv/bin/python -m pytest -q tests/unit/test_linters.py tests/unit/test_versions.py

@@ -12,6 +12,8 @@ from tests.harness.wheel import ENVIRONMENT
 from tests.scenario.cluster import PATIENCE, Cluster, eventually
 from tests.scenario.conftest import PUBLISHED_FRONT
 
+pytestmark = pytest.mark.one_root("overlay")
+
 BUILDS = {
     "shop/web:1": ("--build-arg", "VERSION=1", "/application/web"),
     "shop/web:2": ("--build-arg", "VERSION=2", "/application/web"),

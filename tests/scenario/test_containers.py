@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.scenario.cluster import Cluster, Object
 from tests.scenario.manifests import container, pod, script
+
+pytestmark = pytest.mark.one_root("9p")
 
 SHARED: Object = {"volumes": [{"name": "shared", "emptyDir": {}}]}
 MOUNTED: Object = {"volumeMounts": [{"name": "shared", "mountPath": "/shared"}]}

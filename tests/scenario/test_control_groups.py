@@ -20,6 +20,8 @@ from tests.scenario.cluster import eventually
 
 from kins.cgroupfs.control_groups import CONTROLLERS_V1
 
+pytestmark = pytest.mark.one_root("overlay")
+
 MOUNT = "/sys/fs/cgroup"
 PYTHON = f"{ENVIRONMENT}/bin/python"
 MEGABYTE = 1 << 20

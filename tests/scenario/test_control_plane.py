@@ -14,6 +14,8 @@ from tests.harness.rootfs import USER_ID
 from tests.scenario.cluster import PATIENCE
 from tests.scenario.environments import ENVIRONMENTS, fresh
 
+pytestmark = pytest.mark.one_root("9p")
+
 CHARTS = Path(__file__).parent.parent / "charts"
 BINDS = {CHARTS: "/charts", BUILD / "tools": "/tools"}
 

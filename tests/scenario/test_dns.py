@@ -10,6 +10,8 @@ from tests.harness.images import NGINX
 from tests.scenario.cluster import Cluster
 from tests.scenario.manifests import container, pod
 
+pytestmark = pytest.mark.one_root("9p")
+
 DNS_ADDRESS = "10.43.0.10"
 
 # A question and its answers, one line each: asked over UDP, or over TCP. Python's standard library has no DNS client.

@@ -14,6 +14,8 @@ from tests.harness.neighbour import CLOSED, ECHO, HERE, RESETS, THERE
 from tests.scenario.cluster import PATIENCE, Cluster, eventually
 from tests.scenario.manifests import container, pod
 
+pytestmark = pytest.mark.one_root("overlay")
+
 # How long anything may take that is no transfer.
 SOON = "10"
 # Sends as many zeros as it is told, ends its direction, and prints what comes until the other one ends. `nc -N` is no

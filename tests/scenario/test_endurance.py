@@ -11,8 +11,8 @@ from tests.scenario.environments import fresh
 from tests.scenario.manifests import container, pod
 
 # gVisor never frees session keyrings and allows about 200.
-PODS = 100
-CONTAINERS = ("first", "second", "third")
+PODS = 30
+CONTAINERS = tuple(f"number-{number}" for number in range(10))
 MINIMUM_SECONDS = 600.0
 
 

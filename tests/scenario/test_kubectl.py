@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 import signal
 
+import pytest
 from tests.harness.environment import Environment
 from tests.harness.images import NGINX
 from tests.scenario.cluster import Cluster
 from tests.scenario.manifests import container, pod, script
+
+pytestmark = pytest.mark.one_root("overlay")
 
 
 def test_logs_follow(cluster: Cluster) -> None:

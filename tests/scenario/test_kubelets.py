@@ -18,6 +18,8 @@ from tests.scenario.test_recovery import component
 from tests.scenario.test_statistics import test_capacity, test_more_than_there_is
 from tests.scenario.test_volumes import test_config_map_and_secret
 
+pytestmark = pytest.mark.one_root("9p")
+
 # The same text for other clusters: this module's fixtures stand in for the session's.
 __all__ = [
     "test_capacity",

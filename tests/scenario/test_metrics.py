@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from tests.scenario.cluster import NODE, Cluster, Object, eventually
 from tests.scenario.manifests import pod, script, workload
+
+pytestmark = pytest.mark.one_root("overlay")
 
 MEGABYTE = 1 << 20
 HELD = 48 * MEGABYTE

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from tests.harness.environment import Environment
 from tests.harness.images import NGINX, REDIS
 from tests.scenario.cluster import Cluster
 from tests.scenario.manifests import container, pod, script
+
+pytestmark = pytest.mark.one_root("9p")
 
 
 def address(cluster: Cluster, name: str) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.harness.images import NGINX, REDIS, SHELL
 from tests.scenario.cluster import Cluster, Object
 from tests.scenario.manifests import pod, script
+
+pytestmark = pytest.mark.one_root("overlay")
 
 # What each kind asks.
 CHECKS: dict[str, Object] = {

@@ -13,6 +13,8 @@ from tests.scenario.cluster import NODE, Cluster, Object, eventually
 from tests.scenario.conftest import PUBLISHED, PUBLISHED_FRONT
 from tests.scenario.manifests import pod, script
 
+pytestmark = pytest.mark.one_root("overlay")
+
 # A web server that says which pod it is; a second one in the same pod would want another port.
 WEB = "hostname > /var/www/html/index.html; exec nginx -e stderr"
 CURL = ("curl", "--silent", "--show-error", "--fail", "--max-time", "20")

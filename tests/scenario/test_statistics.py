@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
 from tests.harness.environment import Environment
 from tests.scenario.cluster import NODE, Cluster, Object, eventually
 from tests.scenario.manifests import pod, script
+
+pytestmark = pytest.mark.one_root("9p")
 
 MEGABYTE = 1 << 20
 HELD = 32 * MEGABYTE

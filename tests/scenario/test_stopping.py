@@ -14,6 +14,8 @@ from tests.scenario.cluster import PATIENCE, Cluster
 from tests.scenario.environments import ENVIRONMENTS, fresh
 from tests.scenario.manifests import container, workload
 
+pytestmark = pytest.mark.one_root("9p")
+
 HOME = "/root/.local/share/kins/clusters/default"
 # What a stopped cluster keeps: its files, and its entry in the kubeconfig.
 KEPT = ["files: /root/.local*", "files: /root/.kube*"]

@@ -16,6 +16,8 @@ from tests.harness.gvisor import Sandbox
 from tests.harness.native import Native
 from tests.harness.rootfs import sandbox_tree
 
+pytestmark = pytest.mark.one_root("overlay")
+
 # The flags of the engine's build, so that its compiled packages are found in Go's cache.
 GO_FLAGS = ["-trimpath", "-tags", "grpcnotrace,notest,netgo,osusergo"]
 PACKAGE = "./internal/intercept"

@@ -44,6 +44,20 @@ netlink.delete_address("lo", addresses.with_prefix(addresses.SERVICE_RANGE, 1))
 netlink.delete_link(addresses.BRIDGE)
 """
 
+# Where a foreign control plane and kubelet listen, on every address.
+LISTENING = """
+import socket
+servers = [socket.create_server(("", port)) for port in (2379, 2380, 6443, 10248, 10249, 10250, 10256, 10257, 10259)]
+print("listening", flush=True)
+servers[0].accept()
+"""
+FIND_CONTAINERD = "from kins.components.layout import BINARIES; print(BINARIES / 'containerd')"
+CONTAINERDS_OWN = ("/etc/cni", "/opt/containerd", "/run/containerd", "/run/nri", "/var/lib/containerd")
+CONTAINERD_ANSWERS = """
+import socket
+socket.socket(socket.AF_UNIX).connect("/run/containerd/containerd.sock")
+"""
+
 
 @pytest.fixture(scope="module", params=ENVIRONMENTS)
 def environment(request: pytest.FixtureRequest) -> Iterator[Environment]:
@@ -121,6 +135,23 @@ def test_two_at_once(environment: Environment, before: Snapshot, names: tuple[st
     assert codes in (["cluster-busy"], ["node-exists"], []), ends
     assert len(answers) - len(codes) == 1 or answers[0]["result"]["outcome"] != answers[1]["result"]["outcome"]
     environment.kins("down", "--all", timeout=PATIENCE)
+    assert environment.changes_since(before) == ""
+
+
+def test_beside_other_node_software(environment: Environment, before: Snapshot) -> None:
+    """A containerd at the usual places, and the ports of a usual node and its control plane: neither is touched."""
+    containerd = environment.output(PYTHON, "-c", FIND_CONTAINERD).strip()
+    with environment.spawn([PYTHON, "-c", LISTENING]) as ports, environment.spawn([containerd]) as foreign:
+        ports.line_with("listening")
+        foreign.line_with("containerd successfully booted")
+        beside = environment.snapshot()
+        assert environment.kins_json("up", timeout=PATIENCE + 10)["level"] == "node"
+        environment.kins("down", timeout=PATIENCE)
+        assert environment.changes_since(beside) == ""
+        environment.run([PYTHON, "-c", CONTAINERD_ANSWERS])
+        foreign.kill(signal.SIGTERM)
+        foreign.finish(PATIENCE)
+    environment.run(["rm", "-rf", *CONTAINERDS_OWN])
     assert environment.changes_since(before) == ""
 
 

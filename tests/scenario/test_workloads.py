@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.harness.images import NGINX
 from tests.scenario.cluster import NODE, Cluster, Object
 from tests.scenario.manifests import container, job, script, workload
+
+pytestmark = pytest.mark.one_root("overlay")
 
 
 def names(objects: list[Object]) -> list[str]:
