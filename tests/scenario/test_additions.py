@@ -42,6 +42,8 @@ __all__ = [
     "test_summary",
 ]
 
+pytestmark = pytest.mark.one_root("9p")
+
 # How the command line of what a component really is begins: that of the tracer before it begins otherwise.
 PROGRAMS = {
     "cgroupfs": "^[^ ]*python.* -m kins.cgroupfs",

@@ -12,6 +12,8 @@ from tests.harness.images import NGINX
 from tests.scenario.cluster import PATIENCE
 from tests.scenario.environments import ENVIRONMENTS, fresh
 
+pytestmark = pytest.mark.one_root("overlay")
+
 TUTORIAL = ROOT / "docs" / "tutorial" / "first-cluster.md"
 # The image that the tutorial's reader has saved.
 TUTORIAL_IMAGE = "nginx:stable"

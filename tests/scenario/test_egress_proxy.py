@@ -17,8 +17,6 @@ from tests.scenario.manifests import container, pod
 
 from kins.pki import Authority
 
-pytestmark = pytest.mark.one_root("9p")
-
 SERVER = "outside.test"
 PLACE = "/srv/neighbour"
 FILES = ("ca.crt", "server.crt", "server.key")

@@ -16,6 +16,8 @@ from tests.scenario.cluster import PATIENCE, Cluster
 from tests.scenario.environments import ENVIRONMENTS, fresh
 from tests.scenario.manifests import pod
 
+pytestmark = pytest.mark.one_root("9p")
+
 # What does not go with the node's namespaces, and is `kins down`'s to undo.
 OUTSIDE_OF_NAMESPACES = [
     f"{part}: *" for part in ("addresses", "control groups", "files", "links", "routes", "sysctls")

@@ -23,6 +23,8 @@ from tests.scenario.manifests import container, pod
 
 from kins.pki import Authority
 
+pytestmark = pytest.mark.one_root("9p")
+
 PROGRAM = Path(outside.__file__).read_text()
 PLACE = "/srv/outside"
 PRIVATE, USER, PASSWORD = "registry.test", "me", "secret"

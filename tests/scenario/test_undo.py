@@ -84,6 +84,7 @@ def test_every_cut(environment: Environment) -> None:
     assert [each for each in cuts if each["left"]] == []
 
 
+@pytest.mark.one_root("9p")
 def test_an_interrupt_at_any_moment(environment: Environment, before: Snapshot) -> None:
     """Ctrl-C over each command that changes a cluster. `up` takes back what it began; the rest is left to `down`."""
     interrupt(environment, "up", 3.0)
@@ -109,6 +110,7 @@ def interrupt(environment: Environment, name: str, longest: float) -> None:
         environment.kins("down", timeout=PATIENCE)
 
 
+@pytest.mark.one_root("9p")
 def test_one_command_at_a_time(environment: Environment, before: Snapshot) -> None:
     """What comes while `up` works is refused with one clear answer; an `up` that was killed leaves a cluster that comes
     up all the same, and the next one waits for that."""
@@ -125,6 +127,7 @@ def test_one_command_at_a_time(environment: Environment, before: Snapshot) -> No
     assert environment.changes_since(before) == ""
 
 
+@pytest.mark.one_root("9p")
 @pytest.mark.parametrize("names", [("default", "default"), ("one", "other")])
 def test_two_at_once(environment: Environment, before: Snapshot, names: tuple[str, str]) -> None:
     """One comes up, and the other says why it does not."""
@@ -138,6 +141,7 @@ def test_two_at_once(environment: Environment, before: Snapshot, names: tuple[st
     assert environment.changes_since(before) == ""
 
 
+@pytest.mark.one_root("9p")
 def test_beside_other_node_software(environment: Environment, before: Snapshot) -> None:
     """A containerd at the usual places, and the ports of a usual node and its control plane: neither is touched."""
     containerd = environment.output(PYTHON, "-c", FIND_CONTAINERD).strip()

@@ -18,6 +18,7 @@ from kins.plan.files import CreateFile, MakeDirectory
 from kins.plan.kernel import AddAddress, AddBridge, MakeControlGroup, SetSysctl
 from kins.plan.mounts import BindMount, MountFileSystem, Unmount
 from kins.plan.origin import Origin
+from kins.sys import process
 
 
 @pytest.fixture
@@ -157,6 +158,25 @@ def test_after_a_restart_files_go_and_what_is_in_the_kernel_stays(journal: Journ
     group = MakeControlGroup(path=str(tmp_path / "group"), because="test")
     recorded(journal, before, group, CreateFile(path=str(tmp_path / "file"), because="test")).undo()
     assert [path.name for path in tmp_path.iterdir()] == ["group"], "somebody else's, of the same name"
+
+
+@pytest.mark.parametrize(
+    ("told", "now", "same"),
+    [
+        ("name/btime 1", "name/btime 1", True),
+        ("name/btime 1", "another/btime 1", True),  # by another procfs of gVisor
+        ("name/btime 1", "name/btime 9", True),  # the clock was set
+        ("name/btime 1", "another/btime 9", False),
+        ("name", "name/btime 1", True),  # by an older kins
+        ("", "name/btime 1", False),
+        ("", "", True),
+    ],
+)
+def test_a_boot_is_known_by_its_name_or_its_time(
+    told: str, now: str, same: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "boot", lambda: now)
+    assert process.is_this_boot(told) is same
 
 
 def test_what_is_in_another_network_stays(journal: Journal) -> None:

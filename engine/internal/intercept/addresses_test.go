@@ -181,11 +181,14 @@ func TestIPv6BesideIPv4(t *testing.T) {
 	six := trial.command(limited, program("answer-once", "tcp6", "[::]:"+port)...)
 	output, err := six.StdoutPipe()
 	trial.must(err)
+	var complaint strings.Builder
+	six.Stderr = &complaint
 	trial.must(six.Start())
-	defer func() { cancel(); _ = six.Wait() }()
 	line, err := bufio.NewReader(output).ReadString('\n')
+	cancel()
+	_ = six.Wait() // after which it has said all
 	if err != nil || !strings.HasPrefix(line, "[::1]:") || line == "[::1]:"+port+"\n" {
-		t.Errorf("the one for IPv6 listens on %q: %v", line, err)
+		t.Errorf("the one for IPv6 listens on %q: %v; it says %q", line, err, &complaint)
 	}
 }
 

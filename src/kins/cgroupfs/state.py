@@ -15,7 +15,7 @@ import msgspec
 
 from kins.cgroupfs.model import Group, Hierarchy, Membership, Ownership, Process, Usage
 from kins.errors import KinsError
-from kins.sys.process import boot_id
+from kins.sys.process import boot, is_this_boot
 
 FORMAT = 1
 
@@ -74,7 +74,7 @@ class StateFile:
 
 def snapshot(hierarchies: dict[str, Hierarchy], membership: Membership, charged: dict[int, list[int]]) -> list[Any]:
     """The records of the present state; `charged` is by pid what groups were charged with already, in ticks."""
-    records: list[Any] = [["boot", boot_id()]]
+    records: list[Any] = [["boot", boot()]]
     for hierarchy in hierarchies.values():
         for group in hierarchy.root.subtree():
             records += _group_records(group)
@@ -116,9 +116,9 @@ class Restoring:
     def _group(self, hierarchy: str, path: str) -> Group | None:
         return self._hierarchies[hierarchy].find(path) if hierarchy in self._hierarchies else None
 
-    def _boot(self, boot: str) -> None:
+    def _boot(self, told: str) -> None:
         # Pids and start times of before a reboot name other processes now.
-        self._same_boot = boot == boot_id()
+        self._same_boot = is_this_boot(told)
 
     def _make(self, hierarchy: str, path: str) -> None:
         if hierarchy in self._hierarchies:

@@ -42,11 +42,11 @@ class SupervisorRecord(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, pid: int) -> SupervisorRecord:
         """The record of a living process."""
-        return cls(pid=pid, start_time=process.start_time(pid), boot=process.boot_id())
+        return cls(pid=pid, start_time=process.start_time(pid), boot=process.boot())
 
     def is_alive(self) -> bool:
         """Whether that very process still runs. An older kins wrote no boot where the kernel has no id for it."""
-        return self.boot in ("", process.boot_id()) and process.is_alive(self.pid, self.start_time)
+        return (not self.boot or process.is_this_boot(self.boot)) and process.is_alive(self.pid, self.start_time)
 
 
 def home() -> Path:

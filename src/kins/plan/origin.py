@@ -20,13 +20,13 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     @classmethod
     def here(cls) -> Self:
         """Those of this process."""
-        return cls(boot=process.boot_id(), network=namespaces.network_identity())
+        return cls(boot=process.boot(), network=namespaces.network_identity())
 
     def undo(self, step: Step) -> None:
         """Undo a step of that journal, wherever what it made still is. Raises OSError."""
         if step.scope == "files":
             step.undo()
-        elif self.boot != process.boot_id():
+        elif not process.is_this_boot(self.boot):
             return  # what lives in the kernel ended with it
         elif step.scope == "kernel" or self.network == namespaces.network_identity():
             step.undo()

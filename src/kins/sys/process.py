@@ -73,16 +73,30 @@ def _fields_of_running(pid: int) -> list[str] | None:
     return fields if fields[0] not in "ZX" else None
 
 
-def boot_id() -> str:
-    """Changes with every start of the machine (or sandbox); empty where the kernel tells neither an id nor a time."""
+def boot() -> str:
+    """The start of the machine (or sandbox): its random name and its time, or one of them, or neither.
+
+    Two of them are compared by `is_this_boot`. The name alone would not do: in gVisor each procfs makes one of its own
+    (pkg/sentry/fsimpl/proc/tasks_sys.go). Nor would the time, which moves when the clock is set (proc_stat(5)).
+    """
+    return "/".join(filter(None, (_boot_name(), _boot_time())))
+
+
+def is_this_boot(told: str) -> bool:
+    """Whether `boot` said that since the machine's last start, perhaps by another /proc or another clock."""
+    now = boot()
+    return told == now or bool(set(told.split("/")) & set(now.split("/")) - {""})
+
+
+def _boot_name() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
-        return _boot_time()
+        return ""
 
 
 def _boot_time() -> str:
-    """The line `btime SECONDS` of /proc/stat (proc_stat(5)), for kernels without the id."""
+    """The line `btime SECONDS` of /proc/stat."""
     try:
         lines = Path("/proc/stat").read_text().splitlines()
     except OSError:
