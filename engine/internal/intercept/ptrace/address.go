@@ -132,7 +132,7 @@ func (tracer *Tracer) endBinding(stopped *thread) {
 // endAddress is the end of a call whose address was changed or may be told otherwise. False where the thread has been sent
 // to make its call again.
 func (tracer *Tracer) endAddress(stopped *thread, result int64) bool {
-	refused := stopped.onlySix && !stopped.mappedRefused && (result == -int64(unix.EINVAL) || result == -int64(unix.EADDRINUSE))
+	refused := stopped.onlySix && !stopped.mappedRefused && isRefusal(unix.Errno(-result))
 	stopped.hasSource, stopped.onlySix, stopped.mappedRefused = false, false, refused
 	if refused {
 		// A socket for IPv6 alone takes no address of IPv4. Pods have no other: it gets one that nobody looks for.
@@ -144,6 +144,12 @@ func (tracer *Tracer) endAddress(stopped *thread, result int64) bool {
 		tracer.rewriteName(stopped)
 	}
 	return true
+}
+
+// isRefusal says whether a bind to an address of IPv4 failed because the socket is one for IPv6 alone: EINVAL says Linux,
+// EHOSTUNREACH gVisor (pkg/tcpip/stack, AddrNetProtoLocked). Or because there is another socket for IPv4.
+func isRefusal(number unix.Errno) bool {
+	return number == unix.EINVAL || number == unix.EHOSTUNREACH || number == unix.EADDRINUSE
 }
 
 // beginName is for calls that answer an address: how much of it there is room for must be known before the kernel writes
