@@ -33,7 +33,7 @@ NAMES_IN_DOCUMENTS = {
     "metrics-server": VERSIONS["components"]["metrics-server"]["version"],
     "pause": VERSIONS["pause"]["version"],
     "Helm": VERSIONS["tests"]["helm"]["version"],
-    "kwok": VERSIONS["tests"]["kwok"]["version"],
+    "kwok": VERSIONS["components"]["kwok"]["version"],
     "Go": VERSIONS["go"]["minimum"],
 }
 

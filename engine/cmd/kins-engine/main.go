@@ -32,6 +32,7 @@ import (
 	"kins/engine/internal/provisioner"
 	"kins/engine/internal/registry"
 	"kins/engine/internal/serviceproxy"
+	"kins/engine/internal/simulation"
 )
 
 // applet is one program. run finds its arguments in os.Args, as upstream's commands expect, and returns the exit code.
@@ -60,6 +61,7 @@ var applets = []applet{
 	{"oom", "tells containerd that a container was killed for want of memory", func() int { return oom.Main(os.Args[1:], os.Stderr) }},
 	{"pods", "stops the containers of a node", func() int { return pods.Main(os.Args[1:], os.Stderr) }},
 	{"provisioner", "a directory for each claim", func() int { return cli.Run(provisioner.NewCommand()) }},
+	{"kwok", "nodes without a machine, and their pods (kwok)", func() int { return cli.Run(simulation.NewCommand()) }},
 	{"metrics-server", "figures of nodes and pods (metrics-server)", func() int { return cli.Run(metrics.NewCommand()) }},
 }
 

@@ -5,6 +5,7 @@
 package provisioner
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -81,7 +83,7 @@ func run(given options) error {
 	factory := informers.NewSharedInformerFactory(client, 0)
 	// Alone, and therefore without leader election.
 	provisioning := controller.NewProvisionController(
-		ctx, client, name, &directories{root: root, node: given.node},
+		ctx, client, name, &directories{root: root, node: given.node, simulated: simulatedBy(client)},
 		controller.LeaderElection(false),
 		// Else the data of a volume whose object is deleted before its claim would stay for ever.
 		controller.AddFinalizer(true),
@@ -103,4 +105,15 @@ func run(given options) error {
 	}
 	provisioning.Run(ctx)
 	return nil
+}
+
+// simulatedBy asks the API server about a node: one has the annotation by which kwok knows those that it plays.
+func simulatedBy(client kubernetes.Interface) func(context.Context, string) (bool, error) {
+	return func(ctx context.Context, name string) (bool, error) {
+		node, err := client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return false, err
+		}
+		return node.Annotations["kwok.x-k8s.io/node"] == "fake", nil
+	}
 }

@@ -23,16 +23,18 @@ const directoryMode = 0o777
 type directories struct {
 	root *os.Root // every change goes through it: no name leads out of it
 	node string   // whose pods use the volumes; empty where there is no node
+	// simulated is asked of other nodes: pods on one that is are content with any volume
+	simulated func(ctx context.Context, node string) (bool, error)
 }
 
 var _ controller.Provisioner = (*directories)(nil)
 
 // Provision makes the directory of a volume, which may be there from an attempt that was cut off.
 func (place *directories) Provision(
-	_ context.Context, options controller.ProvisionOptions,
+	ctx context.Context, options controller.ProvisionOptions,
 ) (*v1.PersistentVolume, controller.ProvisioningState, error) {
-	if place.node != "" && options.SelectedNodeName != "" && options.SelectedNodeName != place.node {
-		err := fmt.Errorf("volumes are on node %s, not on %s", place.node, options.SelectedNodeName)
+	node, err := place.nodeOf(ctx, options.SelectedNodeName)
+	if err != nil {
 		return nil, controller.ProvisioningReschedule, err
 	}
 	if err := refusal(options); err != nil {
@@ -41,7 +43,19 @@ func (place *directories) Provision(
 	if err := place.makeDirectory(options.PVName); err != nil {
 		return nil, controller.ProvisioningFinished, err
 	}
-	return place.volume(options), controller.ProvisioningFinished, nil
+	return place.volume(options, node), controller.ProvisioningFinished, nil
+}
+
+// nodeOf is the node of a volume whose pod is placed on one: none, where that is simulated.
+func (place *directories) nodeOf(ctx context.Context, selected string) (string, error) {
+	if place.node == "" || selected == "" || selected == place.node {
+		return place.node, nil
+	}
+	simulated, err := place.simulated(ctx, selected)
+	if err == nil && !simulated {
+		err = fmt.Errorf("volumes are on node %s, not on %s", place.node, selected)
+	}
+	return "", err
 }
 
 // Delete removes a volume's directory with all that is in it; one that is gone already is no error. A volume whose path
@@ -94,8 +108,8 @@ func (place *directories) path(name string) string {
 }
 
 // volume describes the directory to the API server. On a node it is a volume of type `local`, whose group the kubelet
-// sets as a pod's fsGroup asks; without a node a `hostPath`, because a local volume must name a node.
-func (place *directories) volume(options controller.ProvisionOptions) *v1.PersistentVolume {
+// sets as a pod's fsGroup asks; for no node a `hostPath`, because a local volume must name a node.
+func (place *directories) volume(options controller.ProvisionOptions, node string) *v1.PersistentVolume {
 	claim, class, path := options.PVC.Spec, options.StorageClass, place.path(options.PVName)
 	volume := &v1.PersistentVolume{
 		ObjectMeta: metav1.ObjectMeta{Name: options.PVName},
@@ -106,14 +120,14 @@ func (place *directories) volume(options controller.ProvisionOptions) *v1.Persis
 			VolumeMode:                    claim.VolumeMode,
 		},
 	}
-	if place.node == "" {
+	if node == "" {
 		kind := v1.HostPathDirectory
 		volume.Spec.HostPath = &v1.HostPathVolumeSource{Path: path, Type: &kind}
 		return volume
 	}
 	volume.Spec.Local = &v1.LocalVolumeSource{Path: path}
 	volume.Spec.MountOptions = class.MountOptions
-	volume.Spec.NodeAffinity = onlyOn(place.node)
+	volume.Spec.NodeAffinity = onlyOn(node)
 	return volume
 }
 

@@ -22,7 +22,8 @@ func placeFor(t *testing.T, node string) *directories {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = root.Close() })
-	return &directories{root: root, node: node}
+	simulated := func(_ context.Context, name string) (bool, error) { return name == "simulated", nil }
+	return &directories{root: root, node: node, simulated: simulated}
 }
 
 func asked(name string) controller.ProvisionOptions {
@@ -69,6 +70,15 @@ func TestAVolumeIsADirectoryForAnybody(t *testing.T) {
 
 func TestWithoutANodeAVolumeBelongsToNone(t *testing.T) {
 	volume := provisioned(t, placeFor(t, ""), asked("pvc-1"))
+	if volume.Spec.HostPath == nil || volume.Spec.NodeAffinity != nil {
+		t.Errorf("volume: %v", volume.Spec)
+	}
+}
+
+func TestOnASimulatedNodeAVolumeBelongsToNone(t *testing.T) {
+	options := asked("pvc-1")
+	options.SelectedNodeName = "simulated"
+	volume := provisioned(t, placeFor(t, "here"), options)
 	if volume.Spec.HostPath == nil || volume.Spec.NodeAffinity != nil {
 		t.Errorf("volume: %v", volume.Spec)
 	}
