@@ -104,10 +104,10 @@ def test_helm_installs_a_chart(environment: Environment) -> None:
 
 
 def test_an_ordinary_user_is_told_why_there_is_no_node(environment: Environment) -> None:
-    """Without the right to mount, `kins up` gives the control plane and says what is missing."""
+    """Without the right to mount, `kins up` gives simulated nodes and says what is missing for a real one."""
     up = result(environment, "up")
     try:
-        assert up["level"] == "control-plane"
+        assert (up["level"], up["fake_nodes"]) == ("fake", 1)
         assert up["missing"]
         assert all(each["cause"] and each["consequence"] and each["hint"] for each in up["missing"])
     finally:

@@ -11,12 +11,12 @@ from tests.scenario.cluster import PATIENCE
 @pytest.mark.sandbox
 @pytest.mark.xdist_group("gvisor-overlay")
 def test_root_without_capabilities() -> None:
-    """Docker's default capabilities: a control plane, and every fact that keeps a node away."""
+    """Docker's default capabilities: simulated nodes, and every fact that keeps a real one away."""
     with Sandbox(kins_tree(), root="overlay", capabilities="docker") as environment:
         before = environment.snapshot()
         foretold = environment.kins_json("doctor")
         up = environment.kins_json("up", timeout=PATIENCE + 10)
-        assert up["level"] == "control-plane"
+        assert up["level"] == "fake"
         assert (foretold["level"], foretold["missing"]) == (up["level"], up["missing"])
         missing = {each["fact"]: each for each in up["missing"]}
         assert {"namespaces", "mounts", "pod_network"} <= missing.keys()
@@ -24,7 +24,7 @@ def test_root_without_capabilities() -> None:
         assert environment.kins_json("status")["missing"] == up["missing"]
         refused = environment.run(["kins", "up", "other", "--level", "node"], check=False)
         assert refused.returncode == 1
-        assert all(each["cause"] in refused.stderr for each in up["missing"])
+        assert all(each["cause"] in refused.stderr and each["hint"] in refused.stderr for each in up["missing"])
         assert "other" not in environment.kins("list").stdout
         said = environment.kins("up").stderr
         assert all(each["cause"] in said for each in up["missing"])

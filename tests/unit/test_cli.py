@@ -260,6 +260,10 @@ BAD = [
     (["up", "-p", "8080:30080", "--control-plane-only"], "needs-node"),
     (["up", "--proxy-for-pods", "--control-plane-only"], "needs-node"),
     (["up", "--proxy-for-pods"], "no-proxy"),
+    (["up", "-p", "8080:30080", "--level", "fake"], "needs-node"),
+    (["up", "--fake-nodes", "2", "--control-plane-only"], "needs-node"),
+    (["up", "--fake-nodes", "1001"], "invalid-fake-nodes"),
+    (["up", "--fake-nodes", "0"], None),
     (["intercept", "--rule", "uname:", "--", "true"], "invalid-rule"),
     (["intercept", "--rules", "nosuch.yaml", "true"], "invalid-rules-file"),
 ]

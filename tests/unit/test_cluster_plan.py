@@ -20,12 +20,12 @@ from tests.trees import modes, tree
 import kins
 from kins.cluster import planning, store
 from kins.cluster.cluster_plan import ClusterPlan
-from kins.cluster.decisions import decide
+from kins.cluster.decisions import decide, without_node
 from kins.cluster.diagnosis import Report
 from kins.cluster.dry_run import Planned, dry_run, told
 from kins.cluster.preparation import Surroundings
 from kins.cluster.script import rendering
-from kins.cluster.spec import ClusterSpec, Decisions, Record
+from kins.cluster.spec import ClusterSpec, Record
 from kins.components import COMPONENT_NAMES, Layout
 from kins.components.layout import BINARIES
 from kins.components.settings import Ports
@@ -54,24 +54,28 @@ ASKED = {
     "control-plane": (None, ClusterSpec(level="control-plane", registry=5000)),
     "everything": (
         "gvisor-overlay",
-        ClusterSpec(additions=("intercept", "cgroupfs"), registry=5000, arguments={"kubelet": ("--v=4",)}),
+        ClusterSpec(
+            additions=("intercept", "cgroupfs"), registry=5000, arguments={"kubelet": ("--v=4",)}, fake_nodes=1
+        ),
     ),
+    "fake": (None, ClusterSpec(level="fake", fake_nodes=2)),
     "stock-kubelet": ("gvisor-overlay", ClusterSpec(kubelet="stock")),
 }
 
 
 @pytest.fixture(autouse=True)
 def _surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user's environment, the same for all."""
+    """A user's environment and machine, the same for all."""
     for name in [name for name in os.environ if name.lower().endswith("_proxy") or name.startswith(("SSL_", "XDG_"))]:
         monkeypatch.delenv(name)
     monkeypatch.delenv("PYTHONPATH", raising=False)
     monkeypatch.setenv("HOME", "/root")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
 
 
 def plan(facts: Facts | None, spec: ClusterSpec) -> ClusterPlan:
     """As it follows from recorded facts."""
-    decisions = decide(facts, spec) if facts is not None else Decisions(level="control-plane")
+    decisions = decide(facts, spec) if facts is not None else without_node(spec)
     settings = planning.settings(spec, decisions, PORTS)
     return ClusterPlan(PLACE, Record(identity="0a1b2c", spec=spec, decisions=decisions, settings=settings), facts)
 

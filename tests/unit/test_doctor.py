@@ -29,27 +29,22 @@ from kins.sys.process import CAP_SYS_ADMIN
 # away.
 EXPECTED: dict[str, tuple[str, str, str, set[str]]] = {
     "native-root": ("node", "disk", "stock", set()),
-    "native-user": ("control-plane", "", "", {"namespaces", "mounts", "pod_network", "control_group_creation"}),
+    "native-user": ("fake", "", "", {"namespaces", "mounts", "pod_network", "control_group_creation"}),
     "gvisor-overlay": ("node", "tmpfs", "no-cadvisor", set()),
     "gvisor-9p": ("node", "tmpfs", "no-cadvisor", set()),
-    "gvisor-docker-capabilities": ("control-plane", "", "", {"namespaces", "mounts", "pod_network", "control_groups"}),
-    "gvisor-9p-docker-capabilities": (
-        "control-plane",
-        "",
-        "",
-        {"namespaces", "mounts", "pod_network", "control_groups"},
-    ),
+    "gvisor-docker-capabilities": ("fake", "", "", {"namespaces", "mounts", "pod_network", "control_groups"}),
+    "gvisor-9p-docker-capabilities": ("fake", "", "", {"namespaces", "mounts", "pod_network", "control_groups"}),
     "gvisor-sandbox-network": ("node", "tmpfs", "no-cadvisor", set()),
     "gvisor-host-network": ("node", "tmpfs", "no-cadvisor", set()),
-    "gvisor-of-2022": ("control-plane", "", "", {"namespaces", "mounts", "control_groups"}),
+    "gvisor-of-2022": ("fake", "", "", {"namespaces", "mounts", "control_groups"}),
     "native-read-only-kernel": ("node", "disk", "stock", set()),
     "native-user-without-namespaces": (
-        "control-plane",
+        "fake",
         "",
         "",
         {"namespaces", "mounts", "pod_network", "control_group_creation"},
     ),
-    "gvisor-user": ("control-plane", "", "", {"namespaces", "mounts", "pod_network", "control_groups"}),
+    "gvisor-user": ("fake", "", "", {"namespaces", "mounts", "pod_network", "control_groups"}),
 }
 RECORDED = sorted(path.stem for path in FACTS.glob("*.json"))
 EXPLAINED = [each.fact for explained in EXPLANATIONS.values() for each in explained]

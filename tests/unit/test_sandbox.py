@@ -142,9 +142,9 @@ def test_what_carries_a_node(sandbox: str, level: str) -> None:
     assert (choice.level, choice.lacks) == (level, ())
 
 
-def test_a_user_gets_a_control_plane_and_is_told_why() -> None:
+def test_a_user_gets_simulated_nodes_and_is_told_why() -> None:
     choice = choose(facts(USER))
-    assert choice.level == "control-plane"
+    assert choice.level == "fake"
     assert [lack.fact for lack in choice.lacks] == ["namespaces", "mounts", "pod_network"]
 
 
@@ -173,7 +173,7 @@ LACKS: dict[str, tuple[dict[str, Any], str]] = {
 def test_each_lack_alone_forbids_a_node_and_explains_itself(lack: str) -> None:
     changes, fact = LACKS[lack]
     choice = choose(facts(LINUX, **changes), ("10.42.0.0/16",))
-    assert choice.level == "control-plane"
+    assert choice.level == "fake"
     assert [each.fact for each in choice.lacks] == [fact]
     found = choice.lacks[0]
     assert all((found.cause, found.consequence, found.hint))
@@ -248,7 +248,7 @@ def test_the_kubelet_is_upstreams_where_cadvisor_has_its_files(
     assert fact in chosen.because
 
 
-def test_a_control_plane_has_no_kubelet() -> None:
+def test_simulated_nodes_have_no_kubelet() -> None:
     assert decide(facts(USER), ClusterSpec(kubelet="stock")).kubelet is None
 
 
@@ -321,7 +321,7 @@ def test_pods_share_the_network_where_namespaces_have_none() -> None:
     assert decide(facts(GVISOR), ANY).pod_network == "bridge"
     for needed in ("loopback_addresses", "interception"):
         without = decide(facts(GVISOR_HOST, **{needed: REFUSED}), ANY)
-        assert (without.level, [each.fact for each in without.missing]) == ("control-plane", ["pod_network"])
+        assert (without.level, [each.fact for each in without.missing]) == ("fake", ["pod_network"])
 
 
 def test_facts_of_before_know_nothing_of_loopback() -> None:
@@ -331,7 +331,7 @@ def test_facts_of_before_know_nothing_of_loopback() -> None:
 
 def test_a_decision_keeps_what_is_missing() -> None:
     decision = decide(facts(USER, used_ranges=[POD_RANGE]), ANY)
-    assert decision.level == "control-plane"
+    assert decision.level == "fake"
     assert [each.fact for each in decision.missing] == ["namespaces", "mounts", "pod_network", "used_ranges"]
     assert all(each.cause and each.consequence and each.hint for each in decision.missing)
 
@@ -483,7 +483,7 @@ def test_a_process_without_rights_is_refused_a_node_by_the_kernel(anybodys: Path
         assert "unshare" in answer.cause
     assert not any(each.writable for each in found.sysctls.values())
     choice = choose(found)
-    assert choice.level == "control-plane"
+    assert choice.level == "fake"
     assert {"namespaces", "mounts", "pod_network"} <= {lack.fact for lack in choice.lacks}
     assert list(anybodys.iterdir()) == []
 

@@ -9,7 +9,6 @@ import click
 
 if TYPE_CHECKING:
     from kins import ClusterSpec
-    from kins.cluster.spec import AskedLevel
 
 # docker's own registry image has it too.
 DEFAULT_REGISTRY_PORT = 5000
@@ -26,7 +25,7 @@ def _complete_addition(_: click.Context, __: click.Parameter, incomplete: str) -
 OPTIONS = (
     click.option(
         "--level",
-        type=click.Choice(["auto", "node", "control-plane"]),
+        type=click.Choice(["auto", "node", "fake", "control-plane"]),
         default="auto",
         show_default=True,
         help="What to bring up: the best that this sandbox carries, or this and nothing else.",
@@ -36,6 +35,12 @@ OPTIONS = (
         "level",
         flag_value="control-plane",
         help="No node: the API, controllers and scheduler only. The same as --level control-plane.",
+    ),
+    click.option(
+        "--fake-nodes",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Simulated nodes, whose pods report that they run: beside a real one, or N instead of 1 at level fake.",
     ),
     click.option(
         "--with",
@@ -85,6 +90,10 @@ OPTIONS = (
 )
 
 
+# Those whose values are a request's fields of the same name.
+AS_GIVEN = ("level", "kubelet", "registry", "proxy_for_pods", "fake_nodes")
+
+
 def request_options(function: Function) -> Function:
     """All of them; `spec_of` makes a request of their values."""
     for option in reversed(OPTIONS):
@@ -93,16 +102,7 @@ def request_options(function: Function) -> Function:
 
 
 def spec_of(
-    name: str,
-    *,
-    level: AskedLevel,
-    kubelet: str,
-    additions: tuple[str, ...],
-    published: tuple[str, ...],
-    arguments: tuple[str, ...],
-    registry: int | None,
-    proxy_for_pods: bool,
-    **__: Any,
+    name: str, *, additions: tuple[str, ...], published: tuple[str, ...], arguments: tuple[str, ...], **asked: Any
 ) -> ClusterSpec:
     """The request. Raises UsageError."""
     from kins import ClusterSpec
@@ -110,13 +110,10 @@ def spec_of(
 
     return ClusterSpec(
         name=name,
-        level=level,
-        kubelet=kubelet,
         additions=_separated(additions),
         published=tuple(parse_publish(text) for text in published),
         arguments=_arguments(arguments),
-        registry=registry,
-        proxy_for_pods=proxy_for_pods,
+        **{option: asked[option] for option in AS_GIVEN},
     )
 
 

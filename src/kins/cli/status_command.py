@@ -44,6 +44,9 @@ def _text(status: Status) -> str:
         lines.append(f"API     {status.api.server}   {'ready' if status.api.ready else 'not ready'}")
     if status.node is not None:
         lines.append(f"Node    {status.node.name}   {'Ready' if status.node.ready else 'NotReady'}")
+    if status.simulated:
+        ready = sum(each.ready for each in status.simulated)
+        lines.append(f"SIMULATED nodes: {len(status.simulated)}, Ready: {ready}; nothing in their pods runs")
     if status.kubelet is not None:
         lines.append(f"Kubelet {status.kubelet.kind}   {status.kubelet.because}")
     if status.registry is not None:

@@ -25,6 +25,8 @@ Examples:
   kins up                               a cluster named default
   kins up dev --control-plane-only      the API only: no root, no node
   kins up --level node                  a node, or an error that says what forbids it
+  kins up --level fake --fake-nodes 3   simulated nodes: pods report that they run; no root
+  kins up --fake-nodes 100              simulated nodes beside the real one
   kins up --timeout 5m --retain         keep a failed cluster to look at it
   kins up --arg kube-apiserver:v=4      pass a flag on to a component
   kins up -p 8080:30080                 port 8080 of this sandbox's loopback leads to node port 30080
@@ -74,6 +76,14 @@ def _context(created: Created) -> str:
     return f"{uses}: context {created.context} in {created.kubeconfig}"
 
 
+def _simulation(created: Created) -> str:
+    if not created.fake_nodes:
+        return ""
+    nodes = f"{created.fake_nodes} node{'s' if created.fake_nodes > 1 else ''}"
+    where = "beside the real one" if created.level == "node" else "and no real one"
+    return f"SIMULATED: {nodes}, {where}; pods there report that they run, and nothing in them does\n"
+
+
 def _text(created: Created, seconds: float) -> str:
     if created.outcome == "already-running":
         return f"Cluster {created.name!r} is already running at {created.server}"
@@ -84,6 +94,7 @@ def _text(created: Created, seconds: float) -> str:
     )
     return (
         f"Cluster {created.name!r} is {verb} after {seconds:.1f} s: level {created.level}, {created.server}\n"
+        f"{_simulation(created)}"
         f"{_context(created)}\n"
         f"{registry}"
         f"  kins kubectl {flag}get all -A"

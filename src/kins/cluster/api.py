@@ -112,6 +112,11 @@ def is_ready_node(node: dict[str, Any], since: datetime) -> bool:
     return False
 
 
+def is_ready_simulated_node(node: dict[str, Any]) -> bool:
+    """Whether a simulated node takes pods. Since when is no matter: who would take them answers already."""
+    return node_conditions(node).get("Ready") == "True" and is_schedulable(node)
+
+
 def is_schedulable(node: dict[str, Any]) -> bool:
     """Whether pods are placed there: none of the system's own taints (such as not-ready) is left."""
     taints = [taint["key"] for taint in node.get("spec", {}).get("taints", ())]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from kins.cluster import kept_archives
-from kins.cluster.api import ApiClient, is_ready_node, is_schedulable
+from kins.cluster.api import ApiClient, is_ready_node, is_ready_simulated_node, is_schedulable
 from kins.cluster.building import Builder
 from kins.cluster.cluster_plan import ClusterPlan
 from kins.cluster.events import Event, EventLog
@@ -21,7 +21,7 @@ from kins.cluster.identities import SIGNING_KEY
 from kins.cluster.preparation import Surroundings
 from kins.cluster.proxy_sharing import share_proxy
 from kins.cluster.spec import Record
-from kins.components import Layout, metrics_server
+from kins.components import Layout, Simulation, metrics_server
 from kins.components.containerd import PAUSE_ARCHIVE
 from kins.components.objects import ApiObject
 from kins.components.registry import address
@@ -89,6 +89,8 @@ class Boot:
             waits += [self._registry(self._record.spec.registry)]
         if self._plan.has_node:
             waits += [self._node()]
+        if self._record.settings.simulation is not None:
+            waits += [self._simulation(self._record.settings.simulation)]
         self._start("kube-controller-manager", "kube-scheduler")
         async with asyncio.TaskGroup() as group:
             for wait in waits:
@@ -239,6 +241,16 @@ class Boot:
         await self._milestone("kube-apiserver").wait()
         await self._put_all("registry")
         await self._tell("registry", f"the registry answers at {address(port)}")
+
+    async def _simulation(self, simulation: Simulation) -> None:
+        """Rights and nodes first: kwok then begins with all that there is."""
+        await self._milestone("kube-apiserver").wait()
+        await self._put_all("kwok")
+        self._start("kwok")
+        await self._milestone("kwok").wait()
+        for name in simulation.nodes:
+            await self._object("/api/v1/nodes", name, is_ready_simulated_node)
+        await self._tell("simulation", f"simulated nodes are Ready: {len(simulation.nodes)}")
 
     async def _object(self, collection: str, name: str, wanted: Callable[[dict[str, object]], bool]) -> None:
         """Wait until an object is as wanted. A broken watch (the API server died) is made anew."""

@@ -17,7 +17,7 @@ from kins.cluster.preparation import Surroundings
 from kins.cluster.prepared import Prepared
 from kins.cluster.registry import announcement
 from kins.cluster.spec import Record
-from kins.components import Layout, coredns, metrics_server, provisioner, service_proxy, shared_pods
+from kins.components import Layout, coredns, kwok, metrics_server, provisioner, service_proxy, shared_pods
 from kins.components.cgroupfs import cgroupfs, needing_control_groups
 from kins.components.containerd import containerd
 from kins.components.egress import egress
@@ -107,6 +107,8 @@ class ClusterPlan:
             found["service-proxy"] = service_proxy.rights()
             found["coredns"] = coredns.objects(self.record.settings)
             found["metrics-server"] = metrics_server.objects(self.record.settings)
+        if self.record.settings.simulation is not None:
+            found["kwok"] = kwok.objects(self.record.settings.simulation)
         if self.record.settings.sockets:
             found["kubelet"] = (shared_pods.node(self.record.settings),)
         return found
@@ -125,6 +127,8 @@ class ClusterPlan:
         if self.record.spec.registry is not None:
             yield registry(files, settings, self.record.spec.registry)
         yield provisioner.provisioner(files, settings, node=self.has_node)
+        if settings.simulation is not None:
+            yield kwok.kwok(files, settings, settings.simulation)
 
     def _reaching_pods(self, component: Component) -> Component:
         """What connects to pods, whose sockets are elsewhere where they share the sandbox's network."""

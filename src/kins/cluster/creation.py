@@ -32,7 +32,7 @@ LISTEN_INTERVAL = 0.05
 
 class Created(msgspec.Struct, frozen=True, kw_only=True):
     """What `up` did. `outcome` is `created`, `started`, `recovered` or `already-running`; seconds count from the
-    command's start."""
+    command's start; `fake_nodes` is how many nodes are simulated."""
 
     name: str
     outcome: str
@@ -43,6 +43,7 @@ class Created(msgspec.Struct, frozen=True, kw_only=True):
     server: str
     events: tuple[Event, ...]
     registry: str | None
+    fake_nodes: int
 
 
 class Creation:
@@ -178,6 +179,7 @@ class Creation:
             server=record.settings.api_url,
             events=tuple(self._events),
             registry=registry_address(record.spec),
+            fake_nodes=record.decisions.fake_nodes,
         )
 
     def _kubeconfig(self, record: Record) -> Path:

@@ -7,6 +7,7 @@ import ipaddress
 import msgspec
 
 from kins.cluster.spec import ClusterSpec, Decisions, KubeletDecision, Missing
+from kins.components import kwok
 from kins.components.kubelet import Kind
 from kins.network.addresses import LOAD_BALANCER_RANGE, ON_LOOPBACK, POD_RANGE, SERVICE_RANGE
 from kins.sandbox import Facts, choose
@@ -34,6 +35,10 @@ FORWARD_LIMIT = "port-forward: kubectl port-forward fails, for there is no netwo
 EGRESS_LIMIT = "egress: pods reach nothing beyond this sandbox, because it has no tun devices"
 WATCHED_LIMIT = "CPU limits of containers are stored and not enforced; memory limits are, by a look at their processes"
 MEMORY_LIMIT = "memory and CPU limits of containers are stored and not enforced (gVisor's control groups)"
+SIMULATED_LIMIT = (
+    "simulated: pods on simulated nodes report that they run, and nothing in them does: no logs, no exec, no open "
+    f"ports, no figures, no webhooks; each of these nodes and pods is marked {kwok.MARK}={kwok.MARKED}"
+)
 IMAGES_LIMIT = (
     "unpacked images are in memory (tmpfs), {size:.1f} GiB at most, because overlay works on nothing else here: the "
     "kubelet removes unused ones when 85 % of that are taken"
@@ -47,8 +52,8 @@ def decide(facts: Facts, spec: ClusterSpec) -> Decisions:
     missing = tuple(
         Missing(fact=lack.fact, cause=lack.cause, consequence=lack.consequence, hint=lack.hint) for lack in choice.lacks
     )
-    if choice.level == "control-plane":
-        return Decisions(level="control-plane", missing=missing)
+    if choice.level != "node":
+        return without_node(spec, missing)
     snapshotter, images_on = image_store(facts)
     return Decisions(
         level="node",
@@ -61,8 +66,17 @@ def decide(facts: Facts, spec: ClusterSpec) -> Decisions:
         supplied=tuple(name for name, found in facts.programs.items() if not found),
         egress=pod_network(facts) == "bridge" and facts.tun.works,
         pod_network=pod_network(facts),
-        limits=_limits(facts, images_on, emulated=emulated),
+        limits=(*_limits(facts, images_on, emulated=emulated), *([SIMULATED_LIMIT] if spec.fake_nodes else [])),
+        fake_nodes=spec.fake_nodes or 0,
     )
+
+
+def without_node(spec: ClusterSpec, missing: tuple[Missing, ...] = ()) -> Decisions:
+    """The levels that rest on no fact: simulated nodes, unless a control plane alone is asked for. `missing` is why the
+    level is no higher."""
+    if spec.level == "control-plane":
+        return Decisions(level="control-plane", missing=missing)
+    return Decisions(level="fake", missing=missing, limits=(SIMULATED_LIMIT,), fake_nodes=spec.fake_nodes or 1)
 
 
 def _kubelet(facts: Facts, wish: str, *, emulated: bool) -> KubeletDecision:

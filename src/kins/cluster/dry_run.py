@@ -9,7 +9,7 @@ from kins.cluster.cluster_plan import ClusterPlan
 from kins.cluster.node_namespaces import hold_node_lock
 from kins.cluster.preparation import Surroundings
 from kins.cluster.script import render
-from kins.cluster.spec import ClusterSpec, Decisions
+from kins.cluster.spec import WITHOUT_NODE, ClusterSpec, Decisions
 from kins.cluster.surroundings import check_descriptors, check_room
 from kins.errors import KinsError
 
@@ -61,7 +61,7 @@ def dry_run(spec: ClusterSpec) -> Planned:
         )
     old = store.record(files)
     wanted = planning.merged(spec, old)
-    if wanted.level != "control-plane":
+    if wanted.level not in WITHOUT_NODE:
         hold_node_lock().close()
     with store.lent_home() as home:
         check_room(home)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from kins.cluster import store
 from kins.cluster.node_namespaces import hold_node_lock
-from kins.cluster.spec import ClusterSpec
+from kins.cluster.spec import WITHOUT_NODE, ClusterSpec
 from kins.errors import KinsError
 
 # How long another command may ask the sandbox, before it knows whether it will have a node.
@@ -23,7 +23,7 @@ ASKING_INTERVAL = 0.05
 def node_lock(spec: ClusterSpec) -> Iterator[socket.socket | None]:
     """The lock of the one node, for what may become one. Held before the sandbox is asked: to the probes another
     cluster's network would be a lack of it. Raises KinsError `node-exists`."""
-    if spec.level == "control-plane":
+    if spec.level in WITHOUT_NODE:
         yield None
         return
     with _held_node_lock() as lock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kins.components import Settings, coredns, metrics_server, provisioner, service_proxy
+from kins.components import Settings, coredns, kwok, metrics_server, provisioner, service_proxy
 from kins.pki import Identity
 
 API_SERVER_NAMES = (
@@ -17,6 +17,7 @@ SIGNING_KEY = "sa"
 ADMINISTRATOR = "admin"
 # Components that are clients by a kubeconfig, with the certificates that they show.
 CONTROL_PLANE_CLIENTS = {name: name for name in ("kube-controller-manager", "kube-scheduler", "provisioner")}
+SIMULATION_CLIENTS = {"kwok": "kwok"}
 NODE_CLIENTS = {"kubelet": "kubelet-client"} | {name: name for name in ("service-proxy", "metrics-server", "coredns")}
 
 
@@ -37,7 +38,13 @@ def control_plane_identities(settings: Settings) -> tuple[Identity, ...]:
             dns_names=API_SERVER_NAMES,
             ip_addresses=("127.0.0.1", settings.node_address, settings.api_service_address),
         ),
+        *(simulation_identities() if settings.simulation is not None else ()),
     )
+
+
+def simulation_identities() -> tuple[Identity, ...]:
+    """kwok as a client, and as the kubelet of its nodes."""
+    return (Identity(name="kwok", common_name=kwok.USER, ip_addresses=(kwok.ADDRESS,)),)
 
 
 def node_identities(settings: Settings) -> tuple[Identity, ...]:

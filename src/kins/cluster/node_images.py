@@ -65,9 +65,9 @@ class NodeImages:
         name = record.spec.name
         if record.decisions.level != "node":
             raise KinsError(
-                f"cluster {name!r} has no node, and so no images",
+                f"cluster {name!r} has no real node, and so no images: its level is {record.decisions.level}",
                 code="no-node",
-                hint="kins up without --control-plane-only",
+                hint="kins up OTHER --level node",
             )
         if store.supervisor(files) is None:
             raise KinsError(f"cluster {name!r} is not running", code="not-running", hint=f"kins up {name}")

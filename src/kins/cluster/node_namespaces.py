@@ -68,6 +68,6 @@ def hold_node_lock() -> socket.socket:
             "this sandbox already runs a cluster with a node, or node software by `kins run`; it can carry one at a "
             "time",
             code="node-exists",
-            hint="kins list; kins up NAME --control-plane-only",
+            hint="kins list; kins up NAME --level fake",
         ) from error
     return lock

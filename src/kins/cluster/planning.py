@@ -12,15 +12,18 @@ from pathlib import Path
 import msgspec
 
 from kins.cgroupfs.server import check_device as check_fuse
-from kins.cluster.decisions import decide
+from kins.cluster.decisions import decide, without_node
 from kins.cluster.registry import check_port
-from kins.cluster.spec import ClusterSpec, Decisions, Record
-from kins.components import PublishedPort, Settings, coredns
+from kins.cluster.spec import WITHOUT_NODE, ClusterSpec, Decisions, Level, Record
+from kins.components import PublishedPort, Settings, Simulation, coredns, kwok
 from kins.components.settings import Ports
 from kins.errors import KinsError, UsageError
 from kins.intercept import check_support as check_interception
 from kins.network import addresses, proxy
 from kins.sandbox import Facts, probe
+
+# What a cluster of a level has, for somebody who asks for another one.
+HAS: dict[Level, str] = {"node": "has a node", "fake": "has simulated nodes alone", "control-plane": "has no node"}
 
 
 def check_request(spec: ClusterSpec) -> None:
@@ -38,6 +41,7 @@ def merged(asked: ClusterSpec, old: Record | None) -> ClusterSpec:
     check_same(asked, old)
     return msgspec.structs.replace(
         old.spec,
+        level=old.decisions.level,
         kubelet=asked.kubelet if asked.kubelet != "auto" else old.spec.kubelet,
         arguments=asked.arguments or old.spec.arguments,
         published=asked.published or old.spec.published,
@@ -48,9 +52,11 @@ def merged(asked: ClusterSpec, old: Record | None) -> ClusterSpec:
 def check_same(asked: ClusterSpec, record: Record) -> None:
     """What a cluster was made as it stays; not asking for anything is no difference. Raises KinsError
     `cluster-differs`."""
-    level, registry = record.decisions.level, record.spec.registry
-    if asked.level not in ("auto", level):
-        raise differs(asked.name, "has a node" if level == "node" else "has no node")
+    level, registry, fake_nodes = record.decisions.level, record.spec.registry, record.decisions.fake_nodes
+    if asked.level not in ("auto", level) or (level in WITHOUT_NODE and _needs_node(asked)):
+        raise differs(asked.name, HAS[level])
+    if asked.fake_nodes not in (None, fake_nodes):
+        raise differs(asked.name, f"has {fake_nodes or 'no'} simulated node{'' if fake_nodes == 1 else 's'}")
     if asked.additions and set(asked.additions) != set(record.spec.additions):
         raise differs(asked.name, f"has {', '.join(record.spec.additions) or 'no'} additions")
     if asked.registry not in (None, registry):
@@ -63,12 +69,14 @@ def differs(name: str, how: str) -> KinsError:
 
 
 def planned(spec: ClusterSpec, old: Record | None, home: Path) -> tuple[Record, Facts | None]:
-    """The cluster as this sandbox can carry it, and the facts that it rests on; a control plane needs none.
+    """The cluster as this sandbox can carry it, and the facts that it rests on; without a real node it needs none.
 
     `home` is an existing directory for the probes. Everything that can be refused is refused here: raises KinsError.
     """
-    facts, decisions = None, Decisions(level="control-plane")
-    if spec.level != "control-plane":
+    facts = None
+    if spec.level in WITHOUT_NODE:
+        decisions = without_node(spec, old.decisions.missing if old is not None else ())
+    else:
         facts = probe(home)
         decisions = decide(facts, spec)
         _check_decisions(spec, decisions)
@@ -99,7 +107,7 @@ def check_loopback(place: str) -> None:
             raise KinsError(
                 f"another cluster uses the loopback of this sandbox: {place} has a server",
                 code="node-exists",
-                hint="end that one, or take a sandbox with a loopback of its own; kins up --control-plane-only",
+                hint="end that one, or take a sandbox with a loopback of its own; kins up --level fake",
             ) from error
 
 
@@ -153,11 +161,10 @@ def _needs_node(spec: ClusterSpec) -> bool:
 
 
 def _no_node(decisions: Decisions) -> KinsError:
-    """A node was asked for by name: every fact that forbids it, and what would change the first one."""
+    """A node is needed: every fact that forbids it, and what would change each."""
     causes = "; ".join(f"{missing.fact}: {missing.cause}" for missing in decisions.missing)
-    return KinsError(
-        f"this sandbox carries no node: {causes}", code="level-unavailable", hint=decisions.missing[0].hint
-    )
+    hints = "; ".join(dict.fromkeys(missing.hint for missing in decisions.missing))
+    return KinsError(f"this sandbox carries no node: {causes}", code="level-unavailable", hint=hints)
 
 
 def level_sentence(decisions: Decisions) -> str:
@@ -165,7 +172,8 @@ def level_sentence(decisions: Decisions) -> str:
     if not decisions.missing:
         return f"this sandbox carries the level asked for: {decisions.level}"
     facts = ", ".join(missing.fact for missing in decisions.missing)
-    return f"this sandbox carries no node ({facts}): level {decisions.level}"
+    simulated = ", pods are simulated" if decisions.level == "fake" else ""
+    return f"this sandbox carries no node ({facts}): level {decisions.level}{simulated}"
 
 
 def settings(spec: ClusterSpec, decisions: Decisions, ports: Ports) -> Settings:
@@ -183,6 +191,18 @@ def settings(spec: ClusterSpec, decisions: Decisions, ports: Ports) -> Settings:
         published=spec.published,
         arguments=spec.arguments,
         sockets=addresses.ON_LOOPBACK if decisions.pod_network == "shared" else {},
+        simulation=_simulation(spec, decisions) if decisions.fake_nodes else None,
+    )
+
+
+def _simulation(spec: ClusterSpec, decisions: Decisions) -> Simulation:
+    return Simulation(
+        nodes={
+            kwok.node_name(spec.name, number): addresses.address_in(addresses.SIMULATED_NODE_RANGE, number + 1)
+            for number in range(decisions.fake_nodes)
+        },
+        pod_range=addresses.SIMULATED_POD_RANGE,
+        beside=decisions.level == "node",
     )
 
 

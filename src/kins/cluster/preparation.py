@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from kins import kubeconfig
-from kins.cluster.identities import ADMINISTRATOR, CONTROL_PLANE_CLIENTS, NODE_CLIENTS
+from kins.cluster.identities import ADMINISTRATOR, CONTROL_PLANE_CLIENTS, NODE_CLIENTS, SIMULATION_CLIENTS
 from kins.cluster.interception import address_rules, component_rules, rules
 from kins.cluster.kubelet_view import kubelet_view
 from kins.cluster.prepared import EmptyDirectory, Kubeconfig, Nothing, Prepared, SymbolicLink, TextFile
@@ -45,7 +45,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
 
 def control_plane_files(files: Layout, settings: Settings) -> list[Prepared]:
     """Client configurations of the control plane, and the administrator's kubeconfig."""
-    prepared = [*_client_configurations(files, settings, CONTROL_PLANE_CLIENTS), administrator(files, settings)]
+    clients = CONTROL_PLANE_CLIENTS | (SIMULATION_CLIENTS if settings.simulation is not None else {})
+    prepared = [*_client_configurations(files, settings, clients), administrator(files, settings)]
     if settings.sockets:
         text = component_rules(settings).decode() + "\n"
         prepared.append(TextFile(path=str(files.interception_rules), content=text, because="pod_network"))

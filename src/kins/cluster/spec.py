@@ -16,9 +16,12 @@ from kins.errors import UsageError
 NAME_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 MAXIMUM_NAME = 58
 PUBLISH_PATTERN = re.compile(r"(?:([0-9.]+):)?([0-9]{1,5}):([0-9]{1,5})")
-Level = Literal["node", "control-plane"]
+Level = Literal["node", "fake", "control-plane"]
 KUBELETS = ("auto", *kubelet.FLAGS)
-AskedLevel = Literal["auto", "node", "control-plane"]
+AskedLevel = Literal["auto", "node", "fake", "control-plane"]
+# Asked for by name they need nothing of the sandbox, which is then not even asked.
+WITHOUT_NODE = ("fake", "control-plane")
+MOST_FAKE_NODES = 1000
 # What a node can use instead of mounts, each with what it is.
 ADDITIONS = {
     "intercept": "system calls are intercepted where mounts would change the node's view",
@@ -33,7 +36,8 @@ class ClusterSpec(msgspec.Struct, frozen=True, kw_only=True):
     components to flags in the form `--name=value`; `kubelet` is a kind of kubelet, or `auto` for the one that the facts
     suggest. `additions` are names of ADDITIONS, used although mounts would do. `published` are ports of the sandbox
     that lead to ports of the node; `registry` is the port of a registry on loopback, None for none.
-    `proxy_for_pods`: pods that ask for it are told of the proxy in the caller's environment.
+    `proxy_for_pods`: pods that ask for it are told of the proxy in the caller's environment. `fake_nodes`: how many
+    simulated nodes there are, beside a real one or in its place; None for one in its place.
     """
 
     name: str = "default"
@@ -44,6 +48,7 @@ class ClusterSpec(msgspec.Struct, frozen=True, kw_only=True):
     published: tuple[PublishedPort, ...] = ()
     registry: int | None = None
     proxy_for_pods: bool = False
+    fake_nodes: int | None = None
 
     def validate(self) -> None:
         """Raises UsageError naming the first thing that is wrong."""
@@ -57,7 +62,9 @@ class ClusterSpec(msgspec.Struct, frozen=True, kw_only=True):
         places = [(each.address, each.port) for each in self.published]
         if len(set(places)) < len(places):
             raise UsageError("a port is published twice", code="invalid-publish", hint="leave one of them out")
-        if self.level == "control-plane":
+        if self.fake_nodes is not None:
+            _check_fake_nodes(self)
+        if self.level in WITHOUT_NODE:
             self._refuse_what_needs_a_node()
 
     def _refuse_what_needs_a_node(self) -> None:
@@ -70,10 +77,26 @@ class ClusterSpec(msgspec.Struct, frozen=True, kw_only=True):
             option = "--proxy-for-pods"
         if option:
             raise UsageError(
-                f"a control plane alone has no node, which {option} is for",
+                f"the level {self.level} has no real node, which {option} is for",
                 code="needs-node",
                 hint=f"kins up {self.name} {option}",
             )
+
+
+def _check_fake_nodes(spec: ClusterSpec) -> None:
+    assert spec.fake_nodes is not None
+    if not 0 < spec.fake_nodes <= MOST_FAKE_NODES:
+        raise UsageError(
+            f"there cannot be {spec.fake_nodes} simulated nodes: 1 to {MOST_FAKE_NODES}",
+            code="invalid-fake-nodes",
+            hint="kins up --fake-nodes 3",
+        )
+    if spec.level == "control-plane":
+        raise UsageError(
+            "a control plane alone has no nodes, not even simulated ones",
+            code="needs-node",
+            hint=f"kins up {spec.name} --level fake --fake-nodes {spec.fake_nodes}",
+        )
 
 
 def _unknown(asked: Iterable[str], known: Collection[str]) -> str | None:
@@ -108,7 +131,7 @@ class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     `missing`: why the level is no higher; `limits`: sentences on what this level does not do here; `resolvers`: the
     addresses that answer for outside names; `egress`: whether a relay leads pods to the outside; `supplied`: programs
     of the sandbox's that the kubelet calls and that are missing, so that ours take their place; `pod_network`: whether
-    pods have networks of their own, joined by a bridge, or the sandbox's.
+    pods have networks of their own, joined by a bridge, or the sandbox's; `fake_nodes`: how many nodes are simulated.
     """
 
     level: Level
@@ -123,6 +146,7 @@ class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     egress: bool = False
     supplied: tuple[str, ...] = ()
     pod_network: Literal["bridge", "shared"] = "bridge"
+    fake_nodes: int = 0
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import ssl
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,8 +12,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from kins.cluster import store
-from kins.cluster.api import ApiClient, node_conditions
+from kins.cluster.api import ApiClient
 from kins.cluster.events import Event
+from kins.cluster.node_health import NodeHealth, node_health, simulated_nodes
 from kins.cluster.registry import registry_address
 from kins.cluster.spec import KubeletDecision, Missing, Record
 from kins.components import Layout, PublishedPort
@@ -43,14 +43,6 @@ class ComponentHealth(msgspec.Struct, frozen=True, kw_only=True):
     last_exit: str | None
 
 
-class NodeHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """The node's conditions, e.g. {"Ready": "True"}."""
-
-    name: str
-    ready: bool
-    conditions: dict[str, str]
-
-
 class ApiHealth(msgspec.Struct, frozen=True, kw_only=True):
     """Where the API server is and whether its /readyz says ok."""
 
@@ -60,7 +52,7 @@ class ApiHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """A cluster at a moment. `crashed`: it was made, nobody stopped it, and no supervisor lives; `missing`: why its
-    level is no higher."""
+    level is no higher; `simulated`: the nodes that kwok plays."""
 
     name: str
     state: State
@@ -74,6 +66,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     components: tuple[ComponentHealth, ...]
     published: tuple[PublishedPort, ...] = ()
     registry: str | None = None
+    simulated: tuple[NodeHealth, ...] = ()
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +85,8 @@ def status(name: str) -> Status:
     snapshot = msgspec.convert(control.ask_one(files.control_socket, "status", ANSWER_SECONDS), Snapshot)
     with ThreadPoolExecutor(max_workers=8) as pool:
         api = pool.submit(_api, files, record)
-        node = pool.submit(_node, files, record) if record.decisions.level == "node" else None
+        node = pool.submit(node_health, files, record) if record.decisions.level == "node" else None
+        simulated = pool.submit(simulated_nodes, files, record)
         healths = _healths(record)
         asked = {each: pool.submit(_healthy, healths[each]) for each in healths}
         pids = _outer_pids(snapshot.components)
@@ -107,6 +101,7 @@ def status(name: str) -> Status:
         level=record.decisions.level,
         healthy=found_api.ready
         and (found_node is None or found_node.ready)
+        and all(each.ready for each in simulated.result())
         and all(_is_well(each) for each in components),
         missing=record.decisions.missing,
         limits=record.decisions.limits,
@@ -116,6 +111,7 @@ def status(name: str) -> Status:
         components=components,
         published=record.settings.published,
         registry=registry_address(record.spec),
+        simulated=simulated.result(),
     )
 
 
@@ -191,18 +187,6 @@ def _api(files: Layout, record: Record) -> ApiHealth:
         return ApiHealth(server=server, ready=ApiClient(files, record.settings).is_ready(HEALTH_SECONDS))
     except OSError:  # no certificates yet
         return ApiHealth(server=server, ready=False)
-
-
-def _node(files: Layout, record: Record) -> NodeHealth:
-    name = record.settings.node_name
-    conditions: dict[str, str] = {}
-    try:
-        code, body = ApiClient(files, record.settings).get(f"/api/v1/nodes/{name}", HEALTH_SECONDS)
-        if code == http.HTTPStatus.OK:
-            conditions = node_conditions(json.loads(body))
-    except OSError:
-        pass
-    return NodeHealth(name=name, ready=conditions.get("Ready") == "True", conditions=conditions)
 
 
 def _healths(record: Record) -> dict[str, str]:

@@ -5,6 +5,6 @@ starts, probes or waits.
 """
 
 from kins.components.layout import Layout
-from kins.components.settings import COMPONENT_NAMES, CONTROL_PLANE, NODE, PublishedPort, Settings
+from kins.components.settings import COMPONENT_NAMES, CONTROL_PLANE, NODE, PublishedPort, Settings, Simulation
 
-__all__ = ["COMPONENT_NAMES", "CONTROL_PLANE", "NODE", "Layout", "PublishedPort", "Settings"]
+__all__ = ["COMPONENT_NAMES", "CONTROL_PLANE", "NODE", "Layout", "PublishedPort", "Settings", "Simulation"]

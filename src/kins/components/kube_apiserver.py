@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kins.components import kwok
 from kins.components.environment import component_environment
 from kins.components.layout import ENGINE, Layout
 from kins.components.settings import Settings
@@ -15,6 +16,9 @@ def kube_apiserver(layout: Layout, settings: Settings) -> Component:
     the `lease` reconciler does not need that address to exist. Ready, by sd_notify(3), means that it answers; its
     /readyz comes later.
     """
+    addresses = ["InternalIP", "Hostname"]
+    if settings.simulation is not None:
+        addresses.insert(0, kwok.ADDRESS_TYPE)
     return Component(
         name="kube-apiserver",
         argv=(
@@ -40,7 +44,7 @@ def kube_apiserver(layout: Layout, settings: Settings) -> Component:
             f"--kubelet-client-certificate={layout.certificate('kube-apiserver-kubelet-client')}",
             f"--kubelet-client-key={layout.key('kube-apiserver-kubelet-client')}",
             f"--kubelet-certificate-authority={layout.certificate('ca')}",
-            "--kubelet-preferred-address-types=InternalIP,Hostname",
+            f"--kubelet-preferred-address-types={','.join(addresses)}",
             f"--requestheader-client-ca-file={layout.certificate('front-proxy-ca')}",
             "--requestheader-allowed-names=front-proxy-client",
             "--requestheader-extra-headers-prefix=X-Remote-Extra-",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kins.components import kwok
 from kins.components.environment import component_environment
 from kins.components.layout import ENGINE, Layout
 from kins.components.objects import AUTHORIZATION, ApiObject, bound, cluster_rights, rule
@@ -44,6 +45,8 @@ def metrics_server(layout: Layout, settings: Settings) -> Component:
             "--kubelet-use-node-status-port",
             # Upstream's manifest has this value too; a HorizontalPodAutoscaler looks every 15 s.
             "--metric-resolution=15s",
+            # Simulated pods use nothing, and nobody knows more of them.
+            *((f"--node-selector={kwok.SELECTOR.replace('=', '!=')}",) if settings.simulation is not None else ()),
             *settings.extra("metrics-server"),
         ),
         environment=component_environment(layout.directory),

@@ -39,8 +39,8 @@ def provisioner(layout: Layout, settings: Settings, *, node: bool) -> Component:
 def objects(*, node: bool) -> tuple[ApiObject, ...]:
     """The default storage class, and what the provisioner may do: what upstream's library asks for, and no more.
 
-    With a node a claim waits for its first pod, as charts expect it. Without one no pod is ever placed, so that a claim
-    which waits would wait for ever: it is bound at once.
+    With a node a claim waits for its first pod, as charts expect it. Without one a claim which waits might wait for
+    ever: it is bound at once.
     """
     storage_class = {
         "apiVersion": "storage.k8s.io/v1",
@@ -57,10 +57,12 @@ def objects(*, node: bool) -> tuple[ApiObject, ...]:
         *cluster_rights(
             USER,
             rule("", "persistentvolumes", "get list watch create patch delete"),
-            # To send a claim back to the scheduler that was placed on another node.
+            # To send a claim back to the scheduler that was placed on a node of somebody else.
             rule("", "persistentvolumeclaims", "get list watch update"),
             rule("storage.k8s.io", "storageclasses", "get list watch"),
             rule("", "events", "create patch update"),
+            # To see whether the node is simulated on which a claim's pod is placed.
+            rule("", "nodes", "get"),
         ),
         ApiObject(collection="/apis/storage.k8s.io/v1/storageclasses", content=storage_class, only_made=True),
     )

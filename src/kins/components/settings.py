@@ -8,7 +8,7 @@ import msgspec
 
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "provisioner")
 NODE = ("cgroupfs", "containerd", "kubelet", "service-proxy", "coredns", "egress", "metrics-server")
-COMPONENT_NAMES = (*CONTROL_PLANE, *NODE, "registry", "buildkitd")
+COMPONENT_NAMES = (*CONTROL_PLANE, *NODE, "kwok", "registry", "buildkitd")
 CLUSTER_DOMAIN = "cluster.local"
 
 
@@ -22,6 +22,8 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     kubelet: int
     kubelet_health: int
     metrics_server: int
+    # 0 in a record of before there were simulated nodes
+    kwok: int = 0
 
 
 class PublishedPort(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,12 +34,21 @@ class PublishedPort(msgspec.Struct, frozen=True, kw_only=True):
     node_port: int
 
 
+class Simulation(msgspec.Struct, frozen=True, kw_only=True):
+    """Nodes without a machine: their addresses by their names, and the range (CIDR) of their pods. `beside`: there is a
+    real node too."""
+
+    nodes: dict[str, str]
+    pod_range: str
+    beside: bool
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Names, addresses and ports of one cluster. Addresses are dotted quads, ranges are in CIDR notation.
 
     `load_balancer_range` is as large as `service_range`. `sockets` maps these ranges to those that sockets are bound
     in, where pods share the sandbox's network; else it is empty. `arguments` maps a component to flags
-    (`--name=value`) that are appended to its own, so that they win.
+    (`--name=value`) that are appended to its own, so that they win. `simulation` is None without simulated nodes.
     """
 
     name: str
@@ -52,6 +63,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     published: tuple[PublishedPort, ...] = ()
     arguments: dict[str, tuple[str, ...]] = {}
     sockets: dict[str, str] = {}
+    simulation: Simulation | None = None
 
     def socket(self, address: str) -> str:
         """The address that a socket must have to be reached at one of the cluster's."""

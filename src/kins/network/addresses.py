@@ -9,6 +9,10 @@ POD_RANGE = "10.42.0.0/16"
 SERVICE_RANGE = "10.43.0.0/16"
 # As large as the range of Services: a load balancer has the address at the same place in it as its cluster IP.
 LOAD_BALANCER_RANGE = "10.44.0.0/16"
+# Of simulated pods and nodes, which nobody can reach. RFC 2544 keeps these for tests of devices, so that nobody around
+# a sandbox has them, and a connection to one gets no further than the next router.
+SIMULATED_POD_RANGE = "198.18.0.0/16"
+SIMULATED_NODE_RANGE = "198.19.0.0/16"
 # Where pods share the sandbox's network, the sockets of a range's addresses are at the same places of these.
 ON_LOOPBACK = {
     POD_RANGE: "127.42.0.0/16",

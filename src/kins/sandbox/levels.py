@@ -27,7 +27,7 @@ class Lack(msgspec.Struct, frozen=True, kw_only=True):
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """The best level, and what keeps a better one away."""
 
-    level: Literal["node", "control-plane"]
+    level: Literal["node", "fake", "control-plane"]
     lacks: tuple[Lack, ...] = ()
 
 
@@ -50,10 +50,11 @@ NEEDS = {
 
 
 def choose(facts: Facts, ranges: tuple[str, ...] = (), *, emulated_control_groups: bool = False) -> Choice:
-    """The best level that these facts allow. `ranges` are the address ranges that the node wants for itself."""
+    """The best level that these facts allow: simulated nodes ask nothing of the kernel. `ranges` are the address ranges
+    that a real node wants for itself."""
     groups = [] if emulated_control_groups else _control_groups(facts)
     lacks = [*_answers(facts), *groups, *_ranges(facts, ranges)]
-    return Choice(level="control-plane" if lacks else "node", lacks=tuple(lacks))
+    return Choice(level="fake" if lacks else "node", lacks=tuple(lacks))
 
 
 def pod_network(facts: Facts) -> Literal["bridge", "shared"]:

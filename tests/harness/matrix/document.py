@@ -20,7 +20,6 @@ takes it down, and compares the sandbox with what it was before. Do not edit.
 
 - `node`: pods with logs and exec, one of which finds the other by the name of its Service.
 - `fake`: a chart is installed with `helm install --wait` on simulated nodes.
-- `control-plane`: a chart is installed, and controllers make pods, which wait for a node.
 
 Not in the table, because it cannot be made here: Alpine. The wheel is tagged for musl, its programs are static (a test
 says so), and busybox's `mount`, which does not understand the kubelet, is replaced; but nobody has run it there. What

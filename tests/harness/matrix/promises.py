@@ -7,7 +7,7 @@ from collections.abc import Callable
 from tests.harness.environment import Environment
 from tests.harness.images import SHELL
 from tests.scenario.cluster import PATIENCE, Cluster, Kubectl
-from tests.scenario.manifests import pod, script, workload
+from tests.scenario.manifests import pod, script
 
 HELM_HOMES = ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")
 REPLICAS = 2
@@ -45,16 +45,8 @@ def keep_fake(cluster: Cluster, user: int) -> None:
     helm(cluster, user, "install", "web", "/charts/web", f"--set=replicas={REPLICAS}", "--wait", "--timeout=2m")
     status = cluster.json("deployment/web")["status"]
     assert status["availableReplicas"] == REPLICAS
-    helm(cluster, user, "uninstall", "web")
-
-
-def keep_control_plane(cluster: Cluster, user: int) -> None:
-    """Objects of every kind; controllers make pods, which wait for a node."""
-    helm(cluster, user, "install", "web", "/charts/web")
-    cluster.apply(workload("Deployment", "waiting", replicas=REPLICAS))
-    cluster.wait("deployment/waiting", f"jsonpath={{.status.replicas}}={REPLICAS}")
-    assert {each["status"]["phase"] for each in cluster.pods("app=waiting")} == {"Pending"}
-    cluster.delete("deployment/waiting")
+    nodes = cluster.json("nodes")["items"]
+    assert {node["metadata"]["annotations"]["kwok.x-k8s.io/node"] for node in nodes} == {"fake"}
     helm(cluster, user, "uninstall", "web")
 
 
@@ -71,5 +63,4 @@ def helm(cluster: Cluster, user: int, *arguments: str) -> None:
 PROMISES: dict[str, Callable[[Cluster, int], None]] = {
     "node": keep_node,
     "fake": keep_fake,
-    "control-plane": keep_control_plane,
 }

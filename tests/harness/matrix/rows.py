@@ -16,7 +16,7 @@ from tests.harness.wheel import kins_tree
 
 # How a node is had: with the sandbox's own privileges, in a user namespace, or with pods in the sandbox's network.
 NODE, NODE_IN_USER_NAMESPACE, NODE_SHARING = "node", "node (user namespace)", "node (shared network)"
-FAKE, CONTROL_PLANE = "fake", "control-plane"
+FAKE = "fake"
 
 CAPABILITIES = {"all": "all capabilities", "docker": "Docker's default capabilities"}
 NETWORKS = {"none": "no network", "sandbox": "a network of its own", "host": "the host's network"}
@@ -75,20 +75,20 @@ def gvisor_row(root: str, capabilities: str, network: str) -> Row:
 def expected_in_gvisor(capabilities: str, network: str) -> str:
     """A new network namespace has no IPv4 with the host's network; nothing can be mounted without CAP_SYS_ADMIN."""
     if capabilities != "all":
-        return CONTROL_PLANE
+        return FAKE
     return NODE_SHARING if network == "host" else NODE
 
 
 OTHERS = (
-    Row("gvisor-user", "gVisor, an ordinary user", lambda: gvisor(capabilities="docker"), CONTROL_PLANE, USER_ID),
-    Row("gvisor-2022", "gVisor of 2022 (Debian's package), 9p root", lambda: gvisor("9p", old=True), CONTROL_PLANE),
+    Row("gvisor-user", "gVisor, an ordinary user", lambda: gvisor(capabilities="docker"), FAKE, USER_ID),
+    Row("gvisor-2022", "gVisor of 2022 (Debian's package), 9p root", lambda: gvisor("9p", old=True), FAKE),
     Row("native-root", "Linux, root", native, NODE),
-    Row("native-user", "Linux, an ordinary user", native, CONTROL_PLANE, USER_ID),
+    Row("native-user", "Linux, an ordinary user", native, FAKE, USER_ID),
     Row(
         "native-user-alone",
         "Linux, an ordinary user, no user namespaces",
         lambda: native(user_namespaces=False),
-        CONTROL_PLANE,
+        FAKE,
         USER_ID,
     ),
     Row(

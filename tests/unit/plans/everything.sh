@@ -22,6 +22,8 @@
 # - CPU limits of containers are stored and not enforced; memory limits are, by a look at their processes
 # - unpacked images are in memory (tmpfs), 11.5 GiB at most, because overlay works on nothing else here: the kubelet
 #   removes unused ones when 85 % of that are taken
+# - simulated: pods on simulated nodes report that they run, and nothing in them does: no logs, no exec, no open ports,
+#   no figures, no webhooks; each of these nodes and pods is marked kwok.x-k8s.io/node=fake
 
 set -eu
 CLUSTER=/home/kins/clusters/default
@@ -294,7 +296,8 @@ export PATH="$CLUSTER/bin:$PATH" KUBECONFIG="$CLUSTER/kubeconfig" KUBECACHEDIR="
   {"name":"kube-scheduler","common_name":"system:kube-scheduler"},
   {"name":"provisioner","common_name":"kins:provisioner"},
   {"name":"front-proxy-client","common_name":"front-proxy-client","authority":"front-proxy-ca"},
-  {"name":"kube-apiserver","common_name":"kube-apiserver","dns_names":["localhost","kubernetes","kubernetes.default","kubernetes.default.svc","kubernetes.default.svc.cluster.local"],"ip_addresses":["127.0.0.1","10.42.0.1","10.43.0.1"]}
+  {"name":"kube-apiserver","common_name":"kube-apiserver","dns_names":["localhost","kubernetes","kubernetes.default","kubernetes.default.svc","kubernetes.default.svc.cluster.local"],"ip_addresses":["127.0.0.1","10.42.0.1","10.43.0.1"]},
+  {"name":"kwok","common_name":"kins:kwok","ip_addresses":["127.0.0.1"]}
 ]
 END
 
@@ -361,6 +364,28 @@ users:
   user:
     client-certificate-data: $(base64 -w 0 /home/kins/clusters/default/pki/provisioner.crt)
     client-key-data: $(base64 -w 0 /home/kins/clusters/default/pki/provisioner.key)
+current-context: kins-default
+END
+
+# kwok
+cat > /home/kins/clusters/default/config/kwok.kubeconfig <<END
+apiVersion: v1
+kind: Config
+clusters:
+- name: kins-default
+  cluster:
+    server: https://127.0.0.1:40001
+    certificate-authority-data: $(base64 -w 0 /home/kins/clusters/default/pki/ca.crt)
+contexts:
+- name: kins-default
+  context:
+    cluster: kins-default
+    user: kins-default
+users:
+- name: kins-default
+  user:
+    client-certificate-data: $(base64 -w 0 /home/kins/clusters/default/pki/kwok.crt)
+    client-key-data: $(base64 -w 0 /home/kins/clusters/default/pki/kwok.key)
 current-context: kins-default
 END
 
@@ -441,7 +466,7 @@ component kube-apiserver env -i \
     --kubelet-client-certificate=/home/kins/clusters/default/pki/kube-apiserver-kubelet-client.crt \
     --kubelet-client-key=/home/kins/clusters/default/pki/kube-apiserver-kubelet-client.key \
     --kubelet-certificate-authority=/home/kins/clusters/default/pki/ca.crt \
-    --kubelet-preferred-address-types=InternalIP,Hostname \
+    --kubelet-preferred-address-types=InternalDNS,InternalIP,Hostname \
     --requestheader-client-ca-file=/home/kins/clusters/default/pki/front-proxy-ca.crt \
     --requestheader-allowed-names=front-proxy-client \
     --requestheader-extra-headers-prefix=X-Remote-Extra- \
@@ -1001,6 +1026,12 @@ rules:
   - create
   - patch
   - update
+- apiGroups:
+  - ''
+  resources:
+  - nodes
+  verbs:
+  - get
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
@@ -1269,6 +1300,103 @@ ports:
   protocol: TCP
 END
 
+# kwok
+kubectl apply --server-side --force-conflicts --field-manager=kins --filename=- <<'END'
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: kins:kwok
+rules:
+- apiGroups:
+  - ''
+  resources:
+  - nodes
+  verbs:
+  - get
+  - list
+  - watch
+- apiGroups:
+  - ''
+  resources:
+  - pods
+  verbs:
+  - get
+  - list
+  - watch
+  - patch
+  - update
+  - delete
+- apiGroups:
+  - ''
+  resources:
+  - nodes/status
+  - pods/status
+  verbs:
+  - patch
+  - update
+- apiGroups:
+  - coordination.k8s.io
+  resources:
+  - leases
+  verbs:
+  - get
+  - list
+  - watch
+  - create
+  - patch
+  - update
+- apiGroups:
+  - ''
+  resources:
+  - events
+  verbs:
+  - create
+  - patch
+  - update
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: kins:kwok
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ClusterRole
+  name: kins:kwok
+subjects:
+- apiGroup: rbac.authorization.k8s.io
+  kind: User
+  name: kins:kwok
+---
+apiVersion: v1
+kind: Node
+metadata:
+  name: default-fake-0
+  labels:
+    kubernetes.io/hostname: default-fake-0
+    kubernetes.io/arch: amd64
+    kubernetes.io/os: linux
+    type: kwok
+    node-role.kubernetes.io/fake: ''
+  annotations:
+    kwok.x-k8s.io/node: fake
+spec:
+  taints:
+  - key: kwok.x-k8s.io/node
+    value: fake
+    effect: NoSchedule
+status:
+  addresses:
+  - type: InternalIP
+    address: '198.19.0.1'
+  - type: Hostname
+    address: default-fake-0
+  - type: InternalDNS
+    address: '127.0.0.1'
+  nodeInfo:
+    architecture: amd64
+    operatingSystem: linux
+END
+
 component registry env -i \
     PATH=/opt/kins/lib/kins/_bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     HOME=/home/kins/clusters/default \
@@ -1290,6 +1418,22 @@ component provisioner env -i \
     --kubeconfig=/home/kins/clusters/default/config/provisioner.kubeconfig \
     --directory=/home/kins/clusters/default/volumes \
     --node=kins-default
+
+# kwok needs kube-apiserver
+component kwok env -i \
+    PATH=/opt/kins/lib/kins/_bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    HOME=/home/kins/clusters/default \
+    TMPDIR=/home/kins/clusters/default/tmp \
+    LANG=C.UTF-8 \
+    /opt/kins/lib/kins/_bin/kins-engine \
+    kwok \
+    --kubeconfig=/home/kins/clusters/default/config/kwok.kubeconfig \
+    --pod-range=198.18.0.0/16 \
+    --bind-address=127.0.0.1 \
+    --port=40007 \
+    --tls-cert-file=/home/kins/clusters/default/pki/kwok.crt \
+    --tls-private-key-file=/home/kins/clusters/default/pki/kwok.key \
+    --client-ca-file=/home/kins/clusters/default/pki/ca.crt
 
 # service-proxy needs kube-apiserver
 component service-proxy env -i \
@@ -1335,7 +1479,8 @@ component metrics-server env -i \
     --kubelet-certificate-authority=/home/kins/clusters/default/pki/ca.crt \
     --kubelet-preferred-address-types=InternalIP \
     --kubelet-use-node-status-port \
-    --metric-resolution=15s
+    --metric-resolution=15s \
+    '--node-selector=type!=kwok'
 
 wait_for 'pods are admitted: the default ServiceAccount is there' kubectl get serviceaccount default
 
@@ -1376,5 +1521,7 @@ spec:
   groupPriorityMinimum: 100
   versionPriority: 100
 END
+
+wait_for 'node default-fake-0 is Ready' kubectl wait node/default-fake-0 --for=condition=Ready --timeout=1s
 
 stay_inside

@@ -1109,6 +1109,12 @@ rules:
   - create
   - patch
   - update
+- apiGroups:
+  - ''
+  resources:
+  - nodes
+  verbs:
+  - get
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding

@@ -85,6 +85,8 @@ def _serving(plan: ClusterPlan) -> Iterator[str]:
     yield "wait_for 'pods are admitted: the default ServiceAccount is there' kubectl get serviceaccount default"
     if plan.has_node:
         yield from _node_ready(plan)
+    if plan.record.settings.simulation is not None:
+        yield _ready(*plan.record.settings.simulation.nodes)
     if plan.record.spec.proxy_for_pods:
         yield proxy_maps()
     yield "stay_inside"
@@ -95,8 +97,14 @@ def _node_ready(plan: ClusterPlan) -> Iterator[str]:
     yield f"wait_for 'containerd listens' test -S {shlex.quote(str(plan.files.containerd_socket))}"
     job = plan.image_job("load", "--snapshotter", plan.record.decisions.snapshotter, str(PAUSE_ARCHIVE))
     yield f"# the image that keeps a pod's namespaces\n{shell.command(_in_environment(job.environment, job.argv))}"
-    yield f"wait_for 'node {name} is Ready' kubectl wait node/{name} --for=condition=Ready --timeout=1s"
+    yield _ready(name)
     yield metrics_registration(plan)
+
+
+def _ready(*nodes: str) -> str:
+    what = f"node {nodes[0]} is Ready" if len(nodes) == 1 else f"{len(nodes)} nodes are Ready"
+    named = " ".join(f"node/{name}" for name in nodes)
+    return f"wait_for '{what}' kubectl wait {named} --for=condition=Ready --timeout=1s"
 
 
 def _title(text: str) -> str:
