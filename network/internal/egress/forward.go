@@ -21,6 +21,10 @@ const (
 	connectTime = 127 * time.Second
 	// idleTime ends a UDP association without a datagram, as the longer one of conntrack's two does.
 	idleTime = 120 * time.Second
+	// questionTime does it for a question to a DNS server: each comes from a port of its own, and nobody waits for an
+	// answer longer than 5 s (resolv.conf(5), timeout).
+	questionTime = 10 * time.Second
+	dnsPort      = 53
 	// datagramSize is the largest that IPv4 can carry.
 	datagramSize = 65507
 )
@@ -86,12 +90,20 @@ func (outside dial) forwardUDP(request *udp.ForwarderRequest) bool {
 		far.Close()
 		return true
 	}
-	go associate(gonet.NewUDPConn(&queue, end), far)
+	go associate(gonet.NewUDPConn(&queue, end), far, idleOf(request.ID().LocalPort))
 	return true
 }
 
+// idleOf is how long an association with such a port may be without a datagram.
+func idleOf(port uint16) time.Duration {
+	if port == dnsPort {
+		return questionTime
+	}
+	return idleTime
+}
+
 // associate carries datagrams both ways until none came for a time, or until one end fails.
-func associate(near, far net.Conn) {
+func associate(near, far net.Conn, idle time.Duration) {
 	var last atomic.Int64
 	last.Store(time.Now().UnixNano())
 	done := make(chan struct{}, 2)
@@ -99,9 +111,9 @@ func associate(near, far net.Conn) {
 		defer func() { done <- struct{}{} }()
 		buffer := make([]byte, datagramSize)
 		for {
-			_ = from.SetReadDeadline(time.Now().Add(idleTime))
+			_ = from.SetReadDeadline(time.Now().Add(idle))
 			size, err := from.Read(buffer)
-			if isTimeout(err) && time.Since(time.Unix(0, last.Load())) < idleTime {
+			if isTimeout(err) && time.Since(time.Unix(0, last.Load())) < idle {
 				continue // the other direction is alive
 			}
 			if err != nil {
