@@ -45,13 +45,8 @@ func openDevice(wanted pod, direct []netip.Prefix) (*os.File, error) {
 }
 
 func openDeviceHere(wanted pod, direct []netip.Prefix) (int, error) {
-	namespace, err := os.Open(wanted.Namespace)
-	if err != nil {
+	if err := enter(wanted.Namespace); err != nil {
 		return -1, err
-	}
-	defer namespace.Close()
-	if err := unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET); err != nil {
-		return -1, fmt.Errorf("entering %s: %w", wanted.Namespace, err)
 	}
 	descriptor, err := unix.Open(device, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -61,6 +56,22 @@ func openDeviceHere(wanted pod, direct []netip.Prefix) (int, error) {
 		return -1, errors.Join(err, unix.Close(descriptor))
 	}
 	return descriptor, nil
+}
+
+// enter goes into a network namespace; none is named for the node, which is where we are.
+func enter(path string) error {
+	if path == "" {
+		return nil
+	}
+	namespace, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer namespace.Close()
+	if err := unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("entering %s: %w", path, err)
+	}
+	return nil
 }
 
 func configure(descriptor int, wanted pod, direct []netip.Prefix) error {
@@ -84,18 +95,29 @@ func configure(descriptor int, wanted pod, direct []netip.Prefix) error {
 	if err := netlink.LinkSetUp(link); err != nil {
 		return err
 	}
+	// First what must not come to us.
+	if err := routeDirect(wanted, direct); err != nil {
+		return err
+	}
+	for _, each := range halves {
+		if err := addRoute(each, link, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// routeDirect has a pod reach these ranges by its node.
+func routeDirect(wanted pod, direct []netip.Prefix) error {
+	if len(direct) == 0 {
+		return nil
+	}
 	toNode, err := netlink.LinkByName(wanted.Link)
 	if err != nil {
 		return err
 	}
-	// First what must not come to us.
 	for _, each := range direct {
 		if err := addRoute(each, toNode, wanted.Gateway.AsSlice()); err != nil {
-			return err
-		}
-	}
-	for _, each := range halves {
-		if err := addRoute(each, link, nil); err != nil {
 			return err
 		}
 	}

@@ -40,13 +40,14 @@ type pod struct {
 type server struct {
 	directory string
 	direct    []netip.Prefix
+	outside   dial
 	listener  net.Listener
 
 	mutex sync.Mutex
 	pods  map[string]*relay
 }
 
-func listen(directory string, direct []netip.Prefix) (*server, error) {
+func listen(directory string, direct []netip.Prefix, outside dial) (*server, error) {
 	path := filepath.Join(directory, socketName)
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -55,7 +56,9 @@ func listen(directory string, direct []netip.Prefix) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &server{directory: directory, direct: direct, listener: listener, pods: map[string]*relay{}}, nil
+	return &server{
+		directory: directory, direct: direct, outside: outside, listener: listener, pods: map[string]*relay{},
+	}, nil
 }
 
 func (s *server) serve() {
@@ -118,19 +121,19 @@ func (s *server) look(name string) error {
 	if err := json.Unmarshal(content, &wanted); err != nil {
 		return err
 	}
-	started, err := attach(wanted, s.direct)
+	started, err := attach(wanted, s.direct, s.outside)
 	if err == nil {
 		s.pods[name] = started
 	}
 	return err
 }
 
-func attach(wanted pod, direct []netip.Prefix) (*relay, error) {
+func attach(wanted pod, direct []netip.Prefix, outside dial) (*relay, error) {
 	device, err := openDevice(wanted, direct)
 	if err != nil {
 		return nil, err
 	}
-	started, err := newRelay(device, fromHere)
+	started, err := newRelay(device, outside)
 	if err != nil {
 		device.Close()
 	}

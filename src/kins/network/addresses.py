@@ -21,6 +21,24 @@ ON_LOOPBACK = {
 }
 
 
+# Where a node in a network of its own finds the sandbox's 127.0.0.0/24: of link-local addresses the ones that nobody
+# gives away (RFC 3927, 2.1). The one after that is the node's own on the way out.
+LOOPBACK = "127.0.0.0/24"
+OUTER_LOOPBACK = "169.254.0.0/24"
+WAY_OUT_ADDRESS = "169.254.1.1"
+
+
+def of_outer_loopback(address: str) -> str:
+    """An address of the sandbox as such a node reaches it: another one for loopback, everything else as it is."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if found not in ipaddress.ip_network(LOOPBACK):
+        return address
+    return address_in(OUTER_LOOPBACK, int(found) - int(ipaddress.ip_network(LOOPBACK)[0]))
+
+
 def address_in(network: str, number: int) -> str:
     """The `number`-th address of a range in CIDR notation, e.g. the first one for 1."""
     return str(ipaddress.ip_network(network)[number])

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
-from kins.network.addresses import LOAD_BALANCER_RANGE, POD_RANGE, SERVICE_RANGE
+from kins.network.addresses import LOAD_BALANCER_RANGE, POD_RANGE, SERVICE_RANGE, of_outer_loopback
 
 # Apart, because a pod takes all keys of one as variables (`envFrom`), and an authority is far too long for one.
 VARIABLES = "kins-egress"
@@ -45,3 +46,19 @@ def config_maps(environment: Mapping[str, str]) -> list[dict[str, Any]]:
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
         for name, data in contents.items()
     ]
+
+
+def led_outside(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment for a node in another network, where a proxy on the sandbox's loopback has another address."""
+    return {name: _led_outside(value) if name.upper() in PROXIES else value for name, value in environment.items()}
+
+
+def _led_outside(url: str) -> str:
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname or ""
+    address = of_outer_loopback(host)
+    if address == host:
+        return url
+    before, at, _ = parts.netloc.rpartition("@")
+    port = f":{parts.port}" if parts.port is not None else ""
+    return urlunsplit(parts._replace(netloc=f"{before}{at}{address}{port}"))
