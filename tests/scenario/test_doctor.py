@@ -11,8 +11,9 @@ from tests.harness.rootfs import USER_ID
 from tests.scenario.cluster import Cluster
 from tests.scenario.manifests import pod
 
-# The rest of root's capabilities stays.
-UNPRIVILEGED = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
+# The rest of root's capabilities stays. Without the second one there is no user namespace with a range of ids either.
+WITHOUT_PRIVILEGE = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
+UNPRIVILEGED = ("setpriv", "--bounding-set=-sys_admin,-setuid", "--inh-caps=-sys_admin,-setuid")
 DOCTOR = ("kins", "doctor", "--output", "json")
 
 
@@ -62,7 +63,7 @@ def test_pods_still_reach_services(cluster: Cluster) -> None:
 
 
 def test_a_fact_that_is_flipped_shows(cluster: Cluster) -> None:
-    """Without CAP_SYS_ADMIN there is no node, and the doctor names what would bring it back: what we took away."""
+    """Without privileges there is no node, and the doctor names what would bring it back: what we took away."""
     environment = cluster.environment
     said = diagnosis(environment, (*UNPRIVILEGED, *DOCTOR))
     assert said["level"] != "node"
@@ -70,6 +71,14 @@ def test_a_fact_that_is_flipped_shows(cluster: Cluster) -> None:
     assert states(said)["capabilities"] == "missing"
     (back,) = (each for each in said["alternatives"] if "CAP_SYS_ADMIN and" in each["change"])
     assert back["level"] == diagnosis(environment)["level"] == "node"
+
+
+def test_without_privilege_alone_a_user_namespace_is_the_cure(cluster: Cluster) -> None:
+    said = diagnosis(cluster.environment, (*WITHOUT_PRIVILEGE, *DOCTOR))
+    assert said["level"] == "node"
+    assert any(limit.startswith("user-namespace:") for limit in said["limits"])
+    assert states(said)["capabilities"] == "cured"
+    assert states(said)["entering_namespaces"] == "works"
 
 
 def test_what_an_alternative_promises_comes_true(cluster: Cluster) -> None:

@@ -113,7 +113,7 @@ def crashed(command: Command) -> Layout:
         files.record, Record(identity="012abc", spec=ClusterSpec(name="dev"), decisions=decisions, settings=settings)
     )
     with subprocess.Popen(["/bin/sleep", "1000"]) as dead:
-        store.save(files.supervisor, store.SupervisorRecord.of(dead.pid))
+        store.save(files.supervisor, store.ProcessRecord.of(dead.pid))
         dead.kill()
     files.log("etcd").write_text("".join(f"line {number}\n" for number in range(100)))
     files.log("kube-apiserver").write_text("hello\n")

@@ -20,7 +20,7 @@ from tests.trees import modes, tree
 import kins
 from kins.cluster import planning, store
 from kins.cluster.cluster_plan import ClusterPlan
-from kins.cluster.decisions import decide, without_node
+from kins.cluster.decisions import decide, resting_on, without_node
 from kins.cluster.diagnosis import Report
 from kins.cluster.dry_run import Planned, dry_run, told
 from kins.cluster.preparation import Surroundings
@@ -48,7 +48,7 @@ SURROUNDINGS = Surroundings(
     pause_image="kins.example/pause:1",
 )
 # Those of the library that need a plan of their own; of the others one is much like these.
-SANDBOXES = ("gvisor-9p", "gvisor-host-network", "gvisor-overlay", "native-root")
+SANDBOXES = ("gvisor-9p", "gvisor-docker-capabilities", "gvisor-host-network", "gvisor-overlay", "native-root")
 # A plan for each of them, and for each request that makes it another one: (facts, request).
 ASKED = {
     "control-plane": (None, ClusterSpec(level="control-plane", registry=5000)),
@@ -75,7 +75,10 @@ def _surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def plan(facts: Facts | None, spec: ClusterSpec) -> ClusterPlan:
     """As it follows from recorded facts."""
-    decisions = decide(facts, spec) if facts is not None else without_node(spec)
+    decisions = without_node(spec)
+    if facts is not None:
+        decisions = decide(facts, spec)
+        facts = resting_on(facts, decisions)
     settings = planning.settings(spec, decisions, PORTS)
     return ClusterPlan(PLACE, Record(identity="0a1b2c", spec=spec, decisions=decisions, settings=settings), facts)
 
@@ -144,6 +147,26 @@ def test_the_script_has_every_step_component_and_file() -> None:
         assert all(step.shell in lines for step in planned.steps)
         assert all(f"component {component.name} env -i \\" in lines for component in planned.components)
         assert all(file.path in planned.script for file in planned.files)
+
+
+def test_a_network_of_the_nodes_own_is_not_taken_back() -> None:
+    """It has ended when the script undoes what is noted; in the sandbox's own nothing of it was ever made."""
+    text = script(told(plan(recorded("gvisor-docker-capabilities"), ClusterSpec()), SURROUNDINGS))
+    assert "\nip link add kins0 type bridge" in text
+    assert not re.search(r"^note_(link|address|value) ", text, re.MULTILINE)
+    assert re.search(r"^note_groups ", text, re.MULTILINE)
+
+
+def test_resolvers_on_loopback_are_found_elsewhere_in_a_network_of_the_nodes_own() -> None:
+    """containerd and BuildKit ask for registries by /etc/resolv.conf."""
+    facts = msgspec.structs.replace(recorded("gvisor-docker-capabilities"), resolvers={"127.0.0.11": "answers"})
+    lines = ("search example.org", "nameserver 127.0.0.11", "nameserver 192.0.2.53", "options ndots:0")
+    surroundings = msgspec.structs.replace(SURROUNDINGS, resolver_lines=lines)
+    text = script(told(plan(facts, ClusterSpec()), surroundings))
+    inner = "search example.org\nnameserver 169.254.0.11\nnameserver 192.0.2.53\noptions ndots:0\n"
+    assert f"cat > {PLACE.outer_resolvers} <<'END'\n{inner}" in text
+    assert f"mount --bind {PLACE.outer_resolvers} /etc/resolv.conf" in text
+    assert "forward . 169.254.0.11" in text
 
 
 # Steps
@@ -238,7 +261,7 @@ def test_what_up_refuses_is_no_plan(nowhere: Path) -> None:
 def test_a_running_cluster_has_no_plan(nowhere: Path) -> None:
     files = store.layout("default")
     files.make_directories()
-    store.save(files.supervisor, store.SupervisorRecord.of(os.getpid()))
+    store.save(files.supervisor, store.ProcessRecord.of(os.getpid()))
     with pytest.raises(KinsError) as caught:
         dry_run(ClusterSpec())
     assert caught.value.code == "already-running"

@@ -12,7 +12,7 @@ import pytest
 from tests.documents import ROOT, tables
 from tests.harness.recorded import FACTS, SANDBOXES
 
-from kins.cluster.decisions import decide
+from kins.cluster.decisions import decide, resting_on
 from kins.cluster.diagnosis import RANGES, Diagnosis, Report, explain, outcome, report
 from kins.cluster.node_plan import node_steps
 from kins.cluster.planning import settings
@@ -32,8 +32,8 @@ EXPECTED: dict[str, tuple[str, str, str, set[str]]] = {
     "native-user": ("fake", "", "", {"namespaces", "mounts", "pod_network", "control_group_creation"}),
     "gvisor-overlay": ("node", "tmpfs", "no-cadvisor", set()),
     "gvisor-9p": ("node", "tmpfs", "no-cadvisor", set()),
-    "gvisor-docker-capabilities": ("fake", "", "", {"namespaces", "mounts", "pod_network", "control_groups"}),
-    "gvisor-9p-docker-capabilities": ("fake", "", "", {"namespaces", "mounts", "pod_network", "control_groups"}),
+    "gvisor-docker-capabilities": ("node", "disk", "no-cadvisor", set()),
+    "gvisor-9p-docker-capabilities": ("node", "disk", "no-cadvisor", set()),
     "gvisor-sandbox-network": ("node", "tmpfs", "no-cadvisor", set()),
     "gvisor-host-network": ("node", "tmpfs", "no-cadvisor", set()),
     "gvisor-of-2022": ("fake", "", "", {"namespaces", "mounts", "control_groups"}),
@@ -102,13 +102,14 @@ def test_what_a_lack_of_privilege_costs_is_what_those_with_it_have(name: str) ->
 
 def test_every_fact_is_explained_once() -> None:
     """A new fact needs an entry in kins.sandbox.doctor, and one in docs/reference/facts.md."""
-    assert sorted(EXPLAINED) == sorted(set(Facts.__struct_fields__) - {"version"})
+    assert sorted(EXPLAINED) == sorted(set(Facts.__struct_fields__) - {"version", "inside"})
 
 
 def test_every_fact_has_a_probe() -> None:
     asked = {*ANSWERS, *VALUES}
     several = {name for probe, failed in SEVERAL.values() for name in failed("")}
     known = {"version", "uid", "capabilities", "memory", "cores", "descriptors", "kernel_release", "seccomp_order"}
+    known |= {"user_namespace", "inside"}  # the probes again, in one
     assert asked | several | known == set(Facts.__struct_fields__)
 
 
@@ -133,8 +134,15 @@ def test_what_a_step_is_for_is_cured_and_no_more(name: str) -> None:
     diagnosis = explain(facts)
     because = steps_because(facts)
     states = {each.fact: each.state for each in diagnosis.findings}
-    for fact in ("kernel_messages", "has_hosts_file", "overlay_on_data", "sysctls"):
+    # Where images are copied on disk, the cure for overlays is no step.
+    copied = not facts_of_node(facts).overlay_on_tmpfs.works
+    for fact in ("kernel_messages", "has_hosts_file", "sysctls", *(() if copied else ("overlay_on_data",))):
         assert (fact in because) == (states[fact] == "cured"), fact
+
+
+def facts_of_node(facts: Facts) -> Facts:
+    """What the node rests on."""
+    return resting_on(facts, decide(facts, ClusterSpec()))
 
 
 def steps_because(facts: Facts) -> set[str]:
@@ -143,7 +151,8 @@ def steps_because(facts: Facts) -> set[str]:
     ports = Ports(**{field.name: 20000 + number for number, field in enumerate(msgspec.structs.fields(Ports))})
     decisions = decide(facts, spec)
     record = Record(identity="abcdef", spec=spec, decisions=decisions, settings=settings(spec, decisions, ports))
-    return {step.because for step in node_steps(Layout(Path("/clusters/default")), record, facts)}
+    steps = node_steps(Layout(Path("/clusters/default")), record, resting_on(facts, decisions))
+    return {step.because for step in steps}
 
 
 # Levels one thing away

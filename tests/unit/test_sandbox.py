@@ -19,10 +19,11 @@ from typing import Any, NoReturn
 import msgspec
 import pytest
 
-from kins.cluster.decisions import MEMORY_LIMIT, RESOLVERS_LIMIT, SILENT_LIMIT, decide
+from kins.cluster.decisions import ISOLATION_LIMIT, MEMORY_LIMIT, RESOLVERS_LIMIT, SILENT_LIMIT, decide
 from kins.cluster.spec import ClusterSpec
 from kins.network.addresses import POD_RANGE, SERVICE_RANGE
 from kins.sandbox import Answer, Facts, choose, probe, probes, probing
+from kins.sandbox.doctor.explanations import findings
 from kins.sandbox.levels import NEEDS, REQUIRED_V1, REQUIRED_V2, control_group_layout, image_store
 from kins.sandbox.probes import names, programs
 from kins.sys import mounts, process
@@ -203,6 +204,71 @@ def test_a_used_range_is_named_with_ours() -> None:
     lack = choose(facts(LINUX, used_ranges=["172.17.0.1/16", "10.42.7.9/24"]), ("10.42.0.0/16",)).lacks[0]
     assert "10.42.0.0/16" in lack.cause
     assert "10.42.7.9/24" in lack.cause
+
+
+# The best of several nodes
+
+# Root without privileges, in whose user namespace a node can live, or pods could share the sandbox's network.
+UNPRIVILEGED: dict[str, Any] = USER | {"uid": 0, "capabilities": 0xA80425FB, "user_namespace": WORKS}
+INSIDE: dict[str, Any] = GVISOR | {"resolvers": {}}
+
+
+@pytest.mark.parametrize(
+    ("sandbox", "inside", "level", "isolation", "pod_network"),
+    [
+        # Nothing is better than the sandbox's own bridge.
+        (LINUX, INSIDE, "node", "sandbox", "bridge"),
+        (UNPRIVILEGED, INSIDE, "node", "user-namespace", "bridge"),
+        (GVISOR_HOST, INSIDE, "node", "user-namespace", "bridge"),
+        # Without the relay's device it would be cut off; pods that share a network have no relay.
+        (GVISOR_HOST, INSIDE | {"tun": REFUSED}, "node", "sandbox", "shared"),
+        (GVISOR_HOST, INSIDE | {"pod_network": REFUSED}, "node", "sandbox", "shared"),
+        (GVISOR_HOST, None, "node", "sandbox", "shared"),
+        (UNPRIVILEGED, INSIDE | {"tun": REFUSED}, "fake", "sandbox", "bridge"),
+        (UNPRIVILEGED, INSIDE | NO_CONTROL_GROUPS | {"control_groups_v1_mountable": []}, "fake", None, None),
+        (UNPRIVILEGED, None, "fake", None, None),
+    ],
+)
+def test_a_bridge_goes_before_a_user_namespace_and_that_before_a_shared_network(
+    sandbox: dict[str, Any], inside: dict[str, Any] | None, level: str, isolation: str | None, pod_network: str | None
+) -> None:
+    decided = decide(facts(sandbox, user_namespace=WORKS, inside=inside), ANY)
+    assert decided.level == level
+    if isolation is not None:
+        assert (decided.isolation, decided.pod_network) == (isolation, pod_network)
+    assert bool(decided.missing) == (level != "node")
+    assert (ISOLATION_LIMIT in decided.limits) == (isolation == "user-namespace")
+
+
+def test_answers_inside_of_a_user_namespace_that_cannot_be_had_count_for_nothing() -> None:
+    decided = decide(facts(UNPRIVILEGED, user_namespace=REFUSED, inside=INSIDE), ANY)
+    assert decided.level == "fake"
+
+
+@pytest.mark.parametrize(
+    ("resolvers", "reached", "limit"),
+    [
+        ({"192.0.2.53": "answers"}, ("192.0.2.53",), None),
+        # Docker's own, on loopback: inside that is another address. The relay knows no IPv6.
+        ({"127.0.0.11": "answers", "2001:db8::53": "answers"}, ("169.254.0.11",), None),
+        ({"2001:db8::53": "answers", "127.1.0.1": "answers"}, (), RESOLVERS_LIMIT),
+        ({"127.0.0.53": "silent"}, ("169.254.0.53",), SILENT_LIMIT),
+    ],
+)
+def test_resolvers_as_the_relay_reaches_them(
+    resolvers: dict[str, str], reached: tuple[str, ...], limit: str | None
+) -> None:
+    decided = decide(facts(UNPRIVILEGED, resolvers=resolvers, inside=INSIDE), ANY)
+    assert decided.resolvers == reached
+    assert [each for each in decided.limits if each in (RESOLVERS_LIMIT, SILENT_LIMIT)] == ([limit] if limit else [])
+
+
+def test_a_user_namespace_that_carries_nothing_is_no_cure() -> None:
+    """The doctor says what keeps the node away there too."""
+    found = facts(UNPRIVILEGED, inside=INSIDE | {"mounts": REFUSED, "tun": REFUSED})
+    finding = next(each for each in findings(found) if each.fact == "user_namespace")
+    assert finding.state == "missing"
+    assert "mounts, tun" in finding.found
 
 
 # How the needs of a node are met

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import kins
-from kins.cluster import store
+from kins.cluster import deletion, store
 from kins.cluster.events import Event, EventLog
 from kins.cluster.spec import (
     KUBELETS,
@@ -320,7 +320,7 @@ def test_a_supervisor_lives_as_long_as_its_process(home: Path, sleeper: subproce
     files = store.layout("default")
     files.make_directories()
     assert store.supervisor(files) is None
-    record = store.SupervisorRecord.of(sleeper.pid)
+    record = store.ProcessRecord.of(sleeper.pid)
     store.save(files.supervisor, record)
     assert store.supervisor(files) == record
     sleeper.send_signal(signal.SIGKILL)
@@ -332,10 +332,10 @@ def test_a_supervisor_lives_as_long_as_its_process(home: Path, sleeper: subproce
 
 
 def test_another_process_of_the_same_pid_is_not_taken_for_it(sleeper: subprocess.Popen[bytes]) -> None:
-    record = store.SupervisorRecord.of(sleeper.pid)
+    record = store.ProcessRecord.of(sleeper.pid)
     assert record.is_alive()
-    earlier = store.SupervisorRecord(pid=record.pid, start_time=record.start_time - 1, boot=record.boot)
-    before_the_boot = store.SupervisorRecord(pid=record.pid, start_time=record.start_time, boot="another")
+    earlier = store.ProcessRecord(pid=record.pid, start_time=record.start_time - 1, boot=record.boot)
+    before_the_boot = store.ProcessRecord(pid=record.pid, start_time=record.start_time, boot="another")
     assert not earlier.is_alive()
     assert not before_the_boot.is_alive()
 
@@ -345,6 +345,17 @@ def test_a_damaged_supervisor_record_is_that_of_a_dead_one(home: Path) -> None:
     files.make_directories()
     files.supervisor.write_bytes(b"")
     assert store.supervisor(files) is None
+
+
+def test_whoever_stays_outside_of_a_node_ends_with_it(home: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    files = store.layout("default")
+    files.make_directories()
+    deletion.stop(files)
+    store.save(files.outside, store.ProcessRecord.of(sleeper.pid))
+    deletion.stop(files)
+    assert sleeper.wait(10) == -signal.SIGKILL
+    assert store.outside(files) is None
+    assert not files.outside.exists()
 
 
 # One command at a time

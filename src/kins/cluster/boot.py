@@ -187,6 +187,7 @@ class Boot:
             group.create_task(self._images())
             group.create_task(self._node_ready())
             group.create_task(self._dns())
+            group.create_task(self._ways_in())
 
     def _prepare_node(self) -> None:
         issue(self._files.pki, self._plan.node_identities)
@@ -212,6 +213,11 @@ class Boot:
                 code="image-load-failed",
                 hint=f"see {log}",
             )
+
+    async def _ways_in(self) -> None:
+        """Into a network of the node's own: the API server, too, is reached by the relay then."""
+        if self._record.decisions.isolation == "user-namespace":
+            await self._milestone("egress").wait()
 
     async def _services(self) -> None:
         await self._milestone("kube-apiserver").wait()

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from kins.cluster import kept_archives
+from kins.cluster.crossing import asking_registries
 from kins.cluster.node_images import ListedImage, NodeImages
 from kins.cluster.preparation import control_group_name
 from kins.cluster.spec import Record
@@ -96,7 +97,8 @@ class Builder:
         """Return when it serves; `directory` has its programs."""
         if self._supervisor.process("buildkitd") is None:
             configuration_file(self._files).write_text(self._configuration())
-            self._supervisor.start(buildkitd(self._files, self._record.settings, Path(directory)))
+            daemon = buildkitd(self._files, self._record.settings, Path(directory))
+            self._supervisor.start(asking_registries(daemon, self._record))
             self._watch = asyncio.get_running_loop().create_task(self._stop_when_idle())
         await self._ready.wait()
 

@@ -11,6 +11,7 @@ from functools import cached_property
 import msgspec
 
 from kins.cluster import identities, preparation
+from kins.cluster.crossing import asking_registries, crossing
 from kins.cluster.interception import reading_groups, traced
 from kins.cluster.node_plan import emulated_control_group_steps, node_steps
 from kins.cluster.preparation import Surroundings
@@ -137,7 +138,7 @@ class ClusterPlan:
     def _node(self) -> Iterable[Component]:
         files, settings, decisions = self.files, self.record.settings, self.record.decisions
         assert decisions.kubelet is not None, "a node has a kubelet"
-        runtime = containerd(files, settings)
+        runtime, ways = asking_registries(containerd(files, settings), self.record), crossing(self.record)
         kind, view = decisions.kubelet.kind, decisions.kubelet.view
         agent = kubelet(files, settings, kind, view=view, supplied=decisions.supplied)
         if decisions.control_groups == "emulated":
@@ -147,8 +148,8 @@ class ClusterPlan:
             runtime, agent = reading_groups(runtime, files), reading_groups(agent, files)
         yield runtime
         if decisions.egress:
-            yield egress(files, settings)
+            yield egress(files, settings, ways)
         yield self._reaching_pods(agent)
-        yield service_proxy.service_proxy(files, settings)
+        yield service_proxy.service_proxy(files, settings, publishing=ways is None)
         yield coredns.coredns(files, settings)
         yield self._reaching_pods(metrics_server.metrics_server(files, settings))

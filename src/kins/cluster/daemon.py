@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from kins.cluster import node_namespaces, store
+from kins.cluster import node_namespaces, store, user_namespace
 from kins.cluster.boot import Boot
 from kins.cluster.events import EventLog
 from kins.cluster.spec import Record
@@ -43,8 +44,11 @@ class Request(msgspec.Struct, frozen=True):
 class Daemon:
     """One cluster's daemon: boots it, answers questions about it, stops it."""
 
-    def __init__(self, files: Layout, record: Record, facts: Facts | None, began: float) -> None:
+    def __init__(
+        self, files: Layout, record: Record, facts: Facts | None, began: float, outside: socket.socket | None
+    ) -> None:
         self._files = files
+        self._outside = outside
         self._record = record
         self._events = EventLog()
         self._stop = asyncio.Event()
@@ -55,6 +59,8 @@ class Daemon:
         """Live until asked to stop."""
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
+        if self._outside is not None:
+            asyncio.get_running_loop().add_reader(self._outside, self._left_alone)
         server = await control.serve(self._files.control_socket, self._answer)
         print("listening", flush=True)
         _detach(self._files.supervisor_log)
@@ -64,6 +70,12 @@ class Daemon:
         self._booting.cancel()
         await self._boot.supervisor.stop()
         server.close()
+
+    def _left_alone(self) -> None:
+        """The process outside, which says nothing, has ended, and with it every way in and out."""
+        assert self._outside is not None, "somebody is read from"
+        asyncio.get_running_loop().remove_reader(self._outside)
+        self._stop.set()
 
     async def _answer(self, call: str) -> AsyncIterator[Any]:
         name, _, argument = call.partition(" ")
@@ -107,11 +119,28 @@ def _detach(log: Path) -> None:
 
 
 def _announce(files: Layout, pid: int) -> None:
-    store.save(files.supervisor, store.SupervisorRecord.of(pid))
+    store.save(files.supervisor, store.ProcessRecord.of(pid))
 
 
-async def _serve(files: Layout, record: Record, facts: Facts | None, began: float) -> None:
-    await Daemon(files, record, facts, began).run()
+def _announce_both(files: Layout, pid: int) -> None:
+    """In the process that stays outside: first itself, for it goes on when the node's first one is found."""
+    store.save(files.outside, store.ProcessRecord.of(os.getpid()))
+    _announce(files, pid)
+
+
+async def _serve(
+    files: Layout, record: Record, facts: Facts | None, began: float, outside: socket.socket | None
+) -> None:
+    await Daemon(files, record, facts, began, outside).run()
+
+
+def _enter(files: Layout, record: Record) -> socket.socket | None:
+    """Become the first process of the node's namespaces; returns what tells the end of the one that stays outside."""
+    name = record.settings.node_name
+    if record.decisions.isolation == "user-namespace":
+        return user_namespace.enter(name, files.outside_socket, lambda pid: _announce_both(files, pid))
+    node_namespaces.enter(name, lambda pid: _announce(files, pid))
+    return None
 
 
 def main() -> None:
@@ -125,8 +154,9 @@ def main() -> None:
     if record is None:
         sys.exit(f"{files.directory} holds no cluster")
     facts = store.load(files.facts, Facts)
+    outside = None
     if record.decisions.level == "node":
-        node_namespaces.enter(record.settings.node_name, lambda pid: _announce(files, pid))
+        outside = _enter(files, record)
     else:
         _announce(files, os.getpid())
         if request.node_lock is not None:
@@ -134,7 +164,7 @@ def main() -> None:
     os.close(request.lock)
     process.set_name("kins-supervisor")
     raise_descriptor_limit()
-    asyncio.run(_serve(files, record, facts, request.began))
+    asyncio.run(_serve(files, record, facts, request.began, outside))
 
 
 if __name__ == "__main__":

@@ -9,13 +9,20 @@ import msgspec
 from kins.cluster.spec import ClusterSpec, Decisions, KubeletDecision, Missing
 from kins.components import kwok
 from kins.components.kubelet import Kind
-from kins.network.addresses import LOAD_BALANCER_RANGE, ON_LOOPBACK, POD_RANGE, SERVICE_RANGE
+from kins.network.addresses import (
+    LOAD_BALANCER_RANGE,
+    ON_LOOPBACK,
+    POD_RANGE,
+    SERVICE_RANGE,
+    of_outer_loopback,
+)
 from kins.sandbox import Facts, choose
 from kins.sandbox.levels import (
     control_group_layout,
     has_usage_of_root,
     image_store,
     image_store_size,
+    in_user_namespace,
     pod_network,
 )
 
@@ -39,6 +46,10 @@ SIMULATED_LIMIT = (
     "simulated: pods on simulated nodes report that they run, and nothing in them does: no logs, no exec, no open "
     f"ports, no figures, no webhooks; each of these nodes and pods is marked {kwok.MARK}={kwok.MARKED}"
 )
+ISOLATION_LIMIT = (
+    "user-namespace: the node has a network of its own, because this sandbox lets nobody change its network: pods and "
+    "Services are reached from outside by published ports and kubectl port-forward, and not by their addresses"
+)
 IMAGES_LIMIT = (
     "unpacked images are in memory (tmpfs), {size:.1f} GiB at most, because overlay works on nothing else here: the "
     "kubelet removes unused ones when 85 % of that are taken"
@@ -46,7 +57,35 @@ IMAGES_LIMIT = (
 
 
 def decide(facts: Facts, spec: ClusterSpec) -> Decisions:
-    """The level, why it is no higher, and how the node's needs are met."""
+    """The level, why it is no higher, and how the node's needs are met. The best node is one in the sandbox itself,
+    then one in a user namespace (by `user_namespace` and `inside`), then one whose pods share the sandbox's network."""
+    decided = _decide(facts, spec)
+    inner = in_user_namespace(facts)
+    if inner is None or (decided.level == "node" and decided.pod_network == "bridge"):
+        return decided
+    within = _decide(_by_relay(inner), spec)
+    # Pods that share a network have no relay; without its device they would reach no Services there, nor the node
+    # registries.
+    if within.level != "node" or not within.egress:
+        return decided
+    return msgspec.structs.replace(within, isolation="user-namespace", limits=(*within.limits, ISOLATION_LIMIT))
+
+
+def _by_relay(facts: Facts) -> Facts:
+    """The same with the resolvers that the relay reaches, which knows no IPv6, at their addresses inside."""
+    answers = {of_outer_loopback(address): answer for address, answer in facts.resolvers.items()}
+    found = {each: ipaddress.ip_address(each) for each in answers}
+    reached = {each: answers[each] for each in answers if found[each].version == 4 and not found[each].is_loopback}
+    return msgspec.structs.replace(facts, resolvers=reached)
+
+
+def resting_on(facts: Facts, decisions: Decisions) -> Facts:
+    """The facts that a node with these decisions rests on."""
+    inner = in_user_namespace(facts)
+    return facts if inner is None or decisions.isolation == "sandbox" else inner
+
+
+def _decide(facts: Facts, spec: ClusterSpec) -> Decisions:
     emulated = "cgroupfs" in spec.additions
     choice = choose(facts, (POD_RANGE, SERVICE_RANGE, LOAD_BALANCER_RANGE), emulated_control_groups=emulated)
     missing = tuple(

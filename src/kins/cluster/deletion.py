@@ -58,46 +58,49 @@ def remove(files: Layout) -> list[Path]:
 
 def stop(files: Layout) -> None:
     """End every process of the cluster and undo its steps; its data stays."""
-    supervisor = store.supervisor(files)
+    supervisor, outside = store.supervisor(files), store.outside(files)
     if supervisor is not None:
         _end(files, supervisor)
+    if outside is not None:
+        # It is about to end by itself, because the node has.
+        _kill(outside, "the node's process outside of its namespaces")
     Journal(files.journal).undo()
     files.supervisor.unlink(missing_ok=True)
+    files.outside.unlink(missing_ok=True)
 
 
-def _end(files: Layout, supervisor: store.SupervisorRecord) -> None:
+def _end(files: Layout, supervisor: store.ProcessRecord) -> None:
     try:
         for _ in control.ask(files.control_socket, "stop", STOP_SECONDS):
             pass
     except KinsError:
         # It does not listen (it is booting, or hangs): pid 1 of a namespace still gets SIGTERM when it handles it.
         _signal(supervisor, signal.SIGTERM)
-    if _gone(supervisor, STOP_SECONDS):
-        return
-    _signal(supervisor, signal.SIGKILL)
-    if not _gone(supervisor, KILL_SECONDS):
-        raise KinsError(
-            f"the supervisor (pid {supervisor.pid}) does not end",
-            code="supervisor-stuck",
-            hint=f"kill -9 {supervisor.pid}",
-        )
+    if not _gone(supervisor, STOP_SECONDS):
+        _kill(supervisor, "the supervisor")
 
 
-def _signal(supervisor: store.SupervisorRecord, number: signal.Signals) -> None:
-    if supervisor.is_alive():
+def _kill(found: store.ProcessRecord, what: str) -> None:
+    _signal(found, signal.SIGKILL)
+    if not _gone(found, KILL_SECONDS):
+        raise KinsError(f"{what} (pid {found.pid}) does not end", code="supervisor-stuck", hint=f"kill -9 {found.pid}")
+
+
+def _signal(found: store.ProcessRecord, number: signal.Signals) -> None:
+    if found.is_alive():
         try:
-            os.kill(supervisor.pid, number)
+            os.kill(found.pid, number)
         except ProcessLookupError:
             return
 
 
-def _gone(supervisor: store.SupervisorRecord, timeout: float) -> bool:
+def _gone(found: store.ProcessRecord, timeout: float) -> bool:
     """Wait until the process is dead; with it dies its pid namespace, which the kernel empties first."""
     deadline = time.monotonic() + timeout
-    while supervisor.is_alive():
+    while found.is_alive():
         if time.monotonic() > deadline:
             return False
-        _wait_for_exit(supervisor.pid, deadline - time.monotonic())
+        _wait_for_exit(found.pid, deadline - time.monotonic())
     return True
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from kins.cluster import store
-from kins.cluster.decisions import decide
+from kins.cluster.decisions import decide, resting_on
 from kins.cluster.node_namespaces import hold_node_lock
 from kins.cluster.spec import ClusterSpec, Decisions, Missing
 from kins.components.versions import shipped_versions
@@ -72,6 +72,8 @@ def diagnose() -> Diagnosis:
 def explain(facts: Facts, *, running: bool = False, seconds: float = 0.0) -> Diagnosis:
     """What follows from facts."""
     decisions = decide(facts, ClusterSpec())
+    # Those inside of a user namespace, where the node would be in one.
+    rest = resting_on(facts, decisions)
     hints = [(each.hint, each.fact) for each in decisions.missing]
     return Diagnosis(
         level=decisions.level,
@@ -79,9 +81,9 @@ def explain(facts: Facts, *, running: bool = False, seconds: float = 0.0) -> Dia
         seconds=seconds,
         missing=decisions.missing,
         limits=decisions.limits,
-        findings=tuple(findings(facts)),
+        findings=tuple(findings(rest)),
         alternatives=tuple(alternatives(facts, hints, lambda other: outcome(decide(other, ClusterSpec())))),
-        blockers=tuple(known_blockers(facts)),
+        blockers=tuple(known_blockers(rest)),
         facts=facts,
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kins.cgroupfs.control_groups import CONTROLLERS_V1
+from kins.cluster.crossing import resolver_steps
 from kins.cluster.kubelet_view import hidden_place_steps
 from kins.cluster.preparation import control_group_name
 from kins.cluster.sandbox_steps import (
@@ -43,6 +44,7 @@ def node_steps(files: Layout, record: Record, facts: Facts) -> list[AnyStep]:
         *_view(files, record),
         *_directories(files, record, facts),
         *hosts_file_steps(facts),
+        *resolver_steps(files, record),
         *_links(record),
     ]
 
@@ -63,13 +65,20 @@ def _links(record: Record) -> Iterator[AnyStep]:
 
 def _sysctls(files: Layout, record: Record, facts: Facts) -> list[AnyStep]:
     """Where calls are intercepted, the settings' files alone are made, and the calls led to them. Forwarding is meant
-    for the kernel in any case, and set before; pods that share the sandbox's network need none."""
-    forwarding = [] if record.decisions.pod_network == "shared" else [FORWARDING]
+    for the kernel in any case, and set before."""
+    forwarding = _forwarding(record)
     if record.decisions.kubelet is not None and record.decisions.kubelet.kind == "no-cgroups":
-        return [*forwarding]  # its container manager sets none
+        return forwarding  # its container manager sets none
     if record.decisions.interception:
         return [*forwarding, *setting_files(files.kernel_settings, "interception")]
     return [*forwarding, *setting_steps(files.kernel_settings, facts)]
+
+
+def _forwarding(record: Record) -> list[AnyStep]:
+    """Not where pods share the sandbox's network. Nor in a network of the node's own: in gVisor the file is that of the
+    sandbox's network wherever it is seen, and what forwarding is for, the way from pods to Services, is the relay's."""
+    needless = record.decisions.pod_network == "shared" or record.decisions.isolation == "user-namespace"
+    return [] if needless else [FORWARDING]
 
 
 def _kernel_messages(record: Record, facts: Facts) -> list[AnyStep]:

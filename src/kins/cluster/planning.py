@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from kins.cgroupfs.server import check_device as check_fuse
-from kins.cluster.decisions import decide, without_node
+from kins.cluster.decisions import decide, resting_on, without_node
 from kins.cluster.registry import check_port
 from kins.cluster.spec import WITHOUT_NODE, ClusterSpec, Decisions, Level, Record
 from kins.components import PublishedPort, Settings, Simulation, coredns, kwok
@@ -79,6 +79,7 @@ def planned(spec: ClusterSpec, old: Record | None, home: Path) -> tuple[Record, 
     else:
         facts = probe(home)
         decisions = decide(facts, spec)
+        facts = resting_on(facts, decisions)
         _check_decisions(spec, decisions)
     if spec.registry is not None:
         check_port(spec.registry)
@@ -169,6 +170,8 @@ def _no_node(decisions: Decisions) -> KinsError:
 
 def level_sentence(decisions: Decisions) -> str:
     """What the probes led to, for people."""
+    if decisions.isolation == "user-namespace":
+        return "this sandbox carries a node in a user namespace of its own: level node"
     if not decisions.missing:
         return f"this sandbox carries the level asked for: {decisions.level}"
     facts = ", ".join(missing.fact for missing in decisions.missing)

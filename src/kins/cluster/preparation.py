@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from kins import kubeconfig
+from kins.cluster.crossing import RESOLVER_FILE, resolver_files
 from kins.cluster.identities import ADMINISTRATOR, CONTROL_PLANE_CLIENTS, NODE_CLIENTS, SIMULATION_CLIENTS
 from kins.cluster.interception import address_rules, component_rules, rules
 from kins.cluster.kubelet_view import kubelet_view
@@ -21,8 +22,6 @@ from kins.images.credentials import configuration_file
 from kins.network import cni
 from kins.plan import launcher
 from kins.sandbox import Facts
-
-RESOLVER_FILE = "/etc/resolv.conf"
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +65,7 @@ def node_files(files: Layout, record: Record, facts: Facts, surroundings: Surrou
             content=coredns.configuration(files, record.settings, record.decisions.resolvers),
             because="coredns",
         ),
+        *resolver_files(files, record, surroundings.resolver_lines),
         *_interception(files, record, facts),
     ]
 

@@ -131,7 +131,9 @@ class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     `missing`: why the level is no higher; `limits`: sentences on what this level does not do here; `resolvers`: the
     addresses that answer for outside names; `egress`: whether a relay leads pods to the outside; `supplied`: programs
     of the sandbox's that the kubelet calls and that are missing, so that ours take their place; `pod_network`: whether
-    pods have networks of their own, joined by a bridge, or the sandbox's; `fake_nodes`: how many nodes are simulated.
+    pods have networks of their own, joined by a bridge, or the sandbox's; `fake_nodes`: how many nodes are simulated;
+    `isolation`: whether the node's namespaces belong to the sandbox's user namespace, or to one of its own, with a
+    network of its own that a relay leads out of.
     """
 
     level: Level
@@ -147,6 +149,7 @@ class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     supplied: tuple[str, ...] = ()
     pod_network: Literal["bridge", "shared"] = "bridge"
     fake_nodes: int = 0
+    isolation: Literal["sandbox", "user-namespace"] = "sandbox"
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,15 +32,15 @@ HANDOVER_SECONDS = 10.0
 HANDOVER_INTERVAL = 0.02
 
 
-class SupervisorRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Which process supervises. The start time (clock ticks) and boot keep a reused pid from being taken for it."""
+class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Which process it is. The start time (clock ticks) and boot keep a reused pid from being taken for it."""
 
     pid: int
     start_time: int
     boot: str
 
     @classmethod
-    def of(cls, pid: int) -> SupervisorRecord:
+    def of(cls, pid: int) -> ProcessRecord:
         """The record of a living process."""
         return cls(pid=pid, start_time=process.start_time(pid), boot=process.boot())
 
@@ -263,10 +263,19 @@ def record(files: Layout) -> Record | None:
     return load(files.record, Record)
 
 
-def supervisor(files: Layout) -> SupervisorRecord | None:
+def supervisor(files: Layout) -> ProcessRecord | None:
     """The living supervisor, or None."""
+    return _living(files.supervisor)
+
+
+def outside(files: Layout) -> ProcessRecord | None:
+    """The living process that stays outside of the user namespace of the cluster's node, or None."""
+    return _living(files.outside)
+
+
+def _living(path: Path) -> ProcessRecord | None:
     try:
-        found = load(files.supervisor, SupervisorRecord)
+        found = load(path, ProcessRecord)
     except KinsError:
         # `save` replaces it whole: only a crash of the machine damages it, which no supervisor outlives. `kins down`
         # must clean up after that too.

@@ -17,6 +17,7 @@ class Layout:
         self.facts = directory / "facts.json"
         self.journal = directory / "journal.jsonl"
         self.supervisor = directory / "supervisor.json"
+        self.outside = directory / "outside.json"
         self.stopped = directory / "stopped"
         self.supervisor_log = directory / "logs" / "supervisor.log"
         self.kubeconfig = directory / "kubeconfig"
@@ -47,8 +48,10 @@ class Layout:
         self.builder_lock = self.runtime / "buildkitd.lock"
         self.control_groups_state = self.runtime / "cgroupfs.json"
         self.interception_rules = self.configuration / "intercept.json"
+        self.outer_resolvers = self.configuration / "outer-resolv.conf"
         self.shared_pods = self.configuration / "shared-pods"
         self.egress = self.runtime / "egress"
+        self.outside_socket = self.runtime / "outside.sock"
         self.kernel_settings = self.runtime / "proc-sys"
 
     def log(self, component: str) -> Path:

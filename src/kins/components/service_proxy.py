@@ -12,15 +12,16 @@ USER = "kins:service-proxy"
 LOOPBACK = "127.0.0.1"
 
 
-def service_proxy(layout: Layout, settings: Settings) -> Component:
+def service_proxy(layout: Layout, settings: Settings, *, publishing: bool = True) -> Component:
     """Answers on the addresses of Services, on host ports and on published ports.
 
     Ready, by sd_notify(3), means that everything that there was at its start is served. The endpoint of the Service
     `kubernetes` is the address that the API server advertises and does not listen on: it is led to loopback. So are the
-    published ports to the node's.
+    published ports to the node's, unless somebody else does it (not `publishing`).
     """
     api = f"{settings.node_address}:{settings.ports.api}={LOOPBACK}:{settings.ports.api}"
-    published = (f"{each.address}:{each.port}={settings.node_address}:{each.node_port}" for each in settings.published)
+    shown = settings.published if publishing else ()
+    published = (f"{each.address}:{each.port}={settings.node_address}:{each.node_port}" for each in shown)
     return Component(
         name="service-proxy",
         argv=(

@@ -12,7 +12,7 @@ from typing import Self
 import msgspec
 
 from kins.plan.step import Scope, Step
-from kins.sys import mounts, namespaces, netlink
+from kins.sys import mounts, namespaces, netlink, user_namespaces
 
 
 class SetSysctl(Step, frozen=True, kw_only=True):
@@ -91,7 +91,11 @@ class MakeControlGroup(Step, frozen=True, kw_only=True):
 
     def undo(self) -> None:
         if self.controllers:
-            namespaces.run_with_private_mounts(self._undo_unseen)
+            try:
+                namespaces.run_with_private_mounts(self._undo_unseen)
+            except PermissionError:
+                # The node's mount namespace belonged to a user namespace of its own.
+                user_namespaces.run_with_private_mounts(self._undo_unseen)
         else:
             remove_groups(Path(self.path))
 

@@ -27,7 +27,8 @@ from kins.run.environment import Request, check, environment_steps, rules, short
 from kins.run.messages import FOREGROUND, PASSED_ON, Failed, decode
 from kins.run.places import make_kept
 from kins.run.remains import RunFiles, new_run
-from kins.sandbox import Facts, probe
+from kins.sandbox import Facts
+from kins.sandbox.probing import probe
 
 # Tells the command and its children that this is such an environment.
 VARIABLE = "KINS_RUN"

@@ -5,7 +5,7 @@ changes the sandbox: that is for steps (`kins.plan`).
 """
 
 from kins.sandbox.facts import Answer, Facts
+from kins.sandbox.inside import probe
 from kins.sandbox.levels import Choice, Lack, choose
-from kins.sandbox.probing import probe
 
 __all__ = ["Answer", "Choice", "Facts", "Lack", "choose", "probe"]

@@ -36,6 +36,7 @@ class FileSystem(msgspec.Struct, frozen=True):
 
 
 UNASKED = Answer(False, "not asked")
+NEEDLESS = Answer(False, "needed only where the sandbox itself carries no node with a pod network")
 
 # `silent`: nothing came back in time; `unreachable`: the kernel says that nobody is there.
 Resolver = Literal["answers", "silent", "unreachable"]
@@ -135,3 +136,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     authorities: tuple[str, ...] = ()
     # programs that others' node software, or a helper of ours, would use
     other_programs: dict[str, bool] = {}
+    # a user namespace of our own with a range of ids, in which the probes could be run again
+    user_namespace: Answer = NEEDLESS
+    # their answers there, with a network namespace of its own; asked where the sandbox itself carries no such node
+    inside: Facts | None = None

@@ -65,6 +65,32 @@ def pod_network(facts: Facts) -> Literal["bridge", "shared"]:
     return "bridge"
 
 
+def carries_best(facts: Facts) -> bool:
+    """Whether the sandbox itself carries a node whose pods have networks of their own, than which there is none
+    better."""
+    return choose(facts).level == "node" and pod_network(facts) == "bridge"
+
+
+def in_user_namespace(facts: Facts) -> Facts | None:
+    """What a node in a user namespace of our own rests on: the kernel's answers there, the resolvers that are reached
+    through the relay, and whose sandbox it is. None where there are no such answers."""
+    if facts.inside is None or not facts.user_namespace.works:
+        return None
+    kept = ("uid", "capabilities", "resolvers", "user_namespace")
+    return msgspec.structs.replace(facts.inside, **{name: getattr(facts, name) for name in kept})
+
+
+def lacks_inside(facts: Facts) -> tuple[str, ...]:
+    """The facts that keep a node away from a user namespace which can be had: what any node needs, pods' links, and the
+    relay's device."""
+    inner = in_user_namespace(facts)
+    if inner is None:
+        return ()
+    needed = [each.fact for each in choose(inner).lacks]
+    needed += [name for name in ("pod_network", "tun") if not getattr(inner, name).works]
+    return tuple(dict.fromkeys(needed))
+
+
 def has_usage_of_root(facts: Facts) -> bool:
     """Whether cAdvisor can read the use of the root control group, without which no kubelet that it serves gets ready;
     by `usage_per_cpu` and `control_groups_v2`."""

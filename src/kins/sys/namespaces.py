@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from kins.sys import libc, mounts
 
@@ -105,14 +106,24 @@ def run_with_private_mounts(function: Callable[[], None]) -> None:
 def _run_in_child(function: Callable[[], None]) -> None:
     child = os.fork()
     if child == 0:
-        # What fails here is told by the exit status, which has room for an errno.
-        try:
-            function()
-        except OSError as error:
-            os._exit(error.errno or errno.EIO)
-        except BaseException:
-            os._exit(errno.EIO)
-        os._exit(0)
+        end_with(function)
+    wait(child)
+
+
+def end_with(function: Callable[[], None]) -> NoReturn:
+    """In a forked child: run a function, and end. What fails is told by the exit status, which has room for an
+    errno."""
+    try:
+        function()
+    except OSError as error:
+        os._exit(error.errno or errno.EIO)
+    except BaseException:
+        os._exit(errno.EIO)
+    os._exit(0)
+
+
+def wait(child: int) -> None:
+    """In its parent: wait for its end. Raises OSError for what failed in it."""
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if code:
         raise OSError(code, os.strerror(abs(code)))

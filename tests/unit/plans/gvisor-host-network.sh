@@ -98,10 +98,12 @@ note_groups() {
     fi
 }
 
-# see_hierarchy CONTROLLERS PLACE DIRECTORY
+# see_hierarchy CONTROLLERS PLACE DIRECTORY; where nobody may mount, in a user namespace, as the node was
 see_hierarchy() {
-    # shellcheck disable=SC2016  # for the inner shell
-    unshare --mount sh -c 'mount -t cgroup -o "$1" cgroup "$2" && find "$3" -depth -type d -exec rmdir {} +' - "$@"
+    as_root=
+    unshare --mount true 2> /dev/null || as_root='--user --map-root-user'
+    # shellcheck disable=SC2016,SC2086  # for the inner shell; options
+    unshare $as_root --mount sh -c 'mount -t cgroup -o "$1" cgroup "$2" && find "$3" -depth -type d -exec rmdir {} +' - "$@"
 }
 
 # remove_groups DIRECTORY: a control group with those in it; the processes that were there are dead, or dying

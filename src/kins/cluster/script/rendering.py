@@ -33,13 +33,21 @@ def render(plan: ClusterPlan, surroundings: Surroundings) -> str:
 def _outside(plan: ClusterPlan) -> Iterator[str]:
     """What runs before the namespaces are made, and the functions of both sides."""
     yield f"#!/bin/sh\n{heading.text(plan)}"
-    enter = node_namespaces.COMMAND if plan.has_node else ""
+    enter = _enter(plan) if plan.has_node else ""
     yield f"set -eu\nCLUSTER={shlex.quote(str(plan.files.directory))}\nENTER={shlex.quote(enter)}"
     functions = (resources(__package__) / "functions.sh").read_text()
     yield functions.removeprefix("#!/bin/sh\n").strip()
     yield _title("What this script needs")
     yield programs.checks(plan)
     yield 'if [ "${1-}" != --inside ]; then\n    outside "$0" "$@"\n    exit\nfi'
+
+
+def _enter(plan: ClusterPlan) -> str:
+    """The command that makes the node's namespaces."""
+    if plan.record.decisions.isolation == "sandbox":
+        return node_namespaces.COMMAND
+    # unshare(1) maps one id, or asks newuidmap; and somebody must stay outside for the relay
+    return shlex.join(python_module("kins.cluster.user_namespace", str(plan.files.outside_socket)))
 
 
 def _control_plane(plan: ClusterPlan) -> Iterator[str]:
@@ -141,8 +149,14 @@ def _certificates(plan: ClusterPlan, identities: Iterable[Identity], *signing_ke
 def _steps(plan: ClusterPlan, steps: Iterable[AnyStep]) -> Iterator[str]:
     """Neighbours with one reason have one comment."""
     for because, group in groupby(steps, key=lambda step: step.because):
-        lines = [line for step in group for line in (step.note(), step.describe()) if line]
+        lines = [line for step in group for line in (_note(plan, step), step.describe()) if line]
         yield "\n".join([shell.comment(heading.reason(plan, because)), *lines])
+
+
+def _note(plan: ClusterPlan, step: AnyStep) -> str:
+    """Nothing for what ends with a network of the node's own."""
+    own_network = plan.record.decisions.isolation == "user-namespace"
+    return "" if own_network and step.scope == "network" else step.note()
 
 
 def _early(plan: ClusterPlan, *, node: bool) -> list[Component]:

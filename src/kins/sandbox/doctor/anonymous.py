@@ -36,6 +36,7 @@ def anonymous(facts: Facts, ranges: Iterable[str]) -> Facts:
         control_groups_v2=_group_place(facts.control_groups_v2) if facts.control_groups_v2 else None,
         used_ranges=_ranges(facts.used_ranges, tuple(ranges)),
         resolvers=_resolvers(facts.resolvers),
+        inside=anonymous(facts.inside, ranges) if facts.inside is not None else None,
     )
 
 

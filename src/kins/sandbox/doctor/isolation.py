@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kins.sandbox.doctor.model import Cure, Explanation, always, working
 from kins.sandbox.facts import Facts
+from kins.sandbox.levels import carries_best, lacks_inside
 from kins.sys.process import CAP_NET_ADMIN, CAP_SYS_ADMIN
 
 PRIVILEGE = "run the sandbox as root with CAP_SYS_ADMIN"
@@ -23,6 +24,13 @@ def _seccomp(facts: Facts) -> str:
     )
 
 
+def _user_namespace(facts: Facts) -> str:
+    lacks = lacks_inside(facts)
+    if lacks:
+        return f"one can be had, and carries no node either ({', '.join(lacks)})"
+    return facts.user_namespace.cause or "yes"
+
+
 IDENTITY = (
     Explanation("uid", "root may do what its capabilities allow; a user has none", "", works=always),
     Explanation(
@@ -30,6 +38,14 @@ IDENTITY = (
         "mounts and namespaces need CAP_SYS_ADMIN, links CAP_NET_ADMIN",
         "docker run --cap-add SYS_ADMIN --cap-add NET_ADMIN, or --privileged",
         works=lambda facts: all(facts.capabilities >> number & 1 for number in NAMED.values()),
+        cures=(
+            Cure(
+                "a user namespace, in which kins has all of them",
+                "the node has a network of its own, into which published ports lead",
+                # Facts that were asked inside of one have no further ones inside.
+                lambda facts: facts.user_namespace.works and facts.inside is None,
+            ),
+        ),
         shown=_capabilities,
     ),
     Explanation(
@@ -54,6 +70,13 @@ NAMESPACES = (
         "a newer gVisor: that of 2022 cannot",
     ),
     Explanation("pivot_root", "runc gives each container its root this way", "a newer gVisor: that of 2022 cannot"),
+    Explanation(
+        "user_namespace",
+        "where the sandbox itself carries no node with a pod network, one can live in a user namespace",
+        "run the sandbox as root with CAP_SETUID and CAP_SETGID, and allow user namespaces",
+        works=lambda facts: carries_best(facts) or (facts.user_namespace.works and not lacks_inside(facts)),
+        shown=_user_namespace,
+    ),
 )
 CALLS = (
     Explanation(

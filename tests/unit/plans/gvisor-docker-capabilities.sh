@@ -11,8 +11,9 @@
 #
 # Decided by the facts of this sandbox (kins up writes them to facts.json):
 # - kubelet no-cadvisor: usage_per_cpu: cAdvisor drops the root's figures where cpuacct.usage_percpu is missing
-# - images: snapshotter overlayfs, on tmpfs
+# - images: snapshotter native, on disk
 # - control groups: kernel; interception: no
+# - the node lives in a user namespace of its own, with a network of its own
 # - outside names: none
 # - a relay to the outside: yes
 #
@@ -20,12 +21,12 @@
 # - network-policy: NetworkPolicy objects are accepted and not enforced
 # - resolvers: pods find no outside names; this sandbox has no resolver in reach (/etc/resolv.conf)
 # - memory and CPU limits of containers are stored and not enforced (gVisor's control groups)
-# - unpacked images are in memory (tmpfs), 11.5 GiB at most, because overlay works on nothing else here: the kubelet
-#   removes unused ones when 85 % of that are taken
+# - user-namespace: the node has a network of its own, because this sandbox lets nobody change its network: pods and
+#   Services are reached from outside by published ports and kubectl port-forward, and not by their addresses
 
 set -eu
 CLUSTER=/home/kins/clusters/default
-ENTER='unshare --mount --pid --ipc --uts --fork --propagation unchanged'
+ENTER='/opt/kins/bin/python -P -m kins.cluster.user_namespace /home/kins/clusters/default/run/outside.sock'
 
 # The same in every plan: how a script notes what to undo, keeps programs running, waits, and ends. Its variables:
 # CLUSTER, the directory of all files; ENTER, the command that makes the namespaces of a node, empty without one.
@@ -93,10 +94,12 @@ note_groups() {
     fi
 }
 
-# see_hierarchy CONTROLLERS PLACE DIRECTORY
+# see_hierarchy CONTROLLERS PLACE DIRECTORY; where nobody may mount, in a user namespace, as the node was
 see_hierarchy() {
-    # shellcheck disable=SC2016  # for the inner shell
-    unshare --mount sh -c 'mount -t cgroup -o "$1" cgroup "$2" && find "$3" -depth -type d -exec rmdir {} +' - "$@"
+    as_root=
+    unshare --mount true 2> /dev/null || as_root='--user --map-root-user'
+    # shellcheck disable=SC2016,SC2086  # for the inner shell; options
+    unshare $as_root --mount sh -c 'mount -t cgroup -o "$1" cgroup "$2" && find "$3" -depth -type d -exec rmdir {} +' - "$@"
 }
 
 # remove_groups DIRECTORY: a control group with those in it; the processes that were there are dead, or dying
@@ -614,7 +617,7 @@ disabled_plugins = [
   address = "/home/kins/clusters/default/run/containerd.sock"
 
 [plugins."io.containerd.cri.v1.images"]
-  snapshotter = "overlayfs"
+  snapshotter = "native"
   use_local_image_pull = true
   [plugins."io.containerd.cri.v1.images".registry]
     config_path = "/root/.config/containerd/certs.d:/root/.config/docker/certs.d:/etc/containerd/certs.d:/etc/docker/certs.d"
@@ -660,12 +663,6 @@ cat > /home/kins/clusters/default/config/cni/10-kins.conflist <<'END'
 }
 END
 
-# overlay_on_data: of compressed layers and of BuildKit's cache only the records were in memory
-rm -rf /home/kins/clusters/default/buildkit
-
-# overlay_on_data: of compressed layers and of BuildKit's cache only the records were in memory
-rm -rf /home/kins/clusters/default/image-content && mkdir /home/kins/clusters/default/image-content
-
 # kubelet
 cat > /home/kins/clusters/default/config/kubelet.json <<'END'
 {
@@ -710,6 +707,7 @@ cat > /home/kins/clusters/default/config/kubelet.json <<'END'
     "nodefs.inodesFree": "0%",
     "imagefs.available": "0%"
   },
+  "imageGCHighThresholdPercent": 100,
   "nodeStatusReportFrequency": "1m0s",
   "logging": {
     "verbosity": 1
@@ -769,10 +767,6 @@ mount --make-rshared /
 
 # fact namespaces
 mount -t proc proc /proc
-
-# pod network
-note_value /proc/sys/net/ipv4/ip_forward 1
-echo 1 > /proc/sys/net/ipv4/ip_forward
 
 # fact sysctls
 note_directories /home/kins/clusters/default/run/proc-sys
@@ -878,26 +872,17 @@ mount -t tmpfs kins /run/mount
 
 # containerd
 mount -t tmpfs -o mode=0711 kins /run/containerd && mount --make-private /run/containerd
-
-# fact overlay_on_data: [Errno 95] the upper directory takes no whiteouts or trusted.overlay.opaque: Operation not
-# supported
-mount -t tmpfs -o size=12348030976,mode=0711 kins /home/kins/clusters/default/containerd && mount --make-private /home/kins/clusters/default/containerd
-note_directories /home/kins/clusters/default/containerd/io.containerd.content.v1.content
-mkdir -p /home/kins/clusters/default/containerd/io.containerd.content.v1.content
-mount --bind /home/kins/clusters/default/image-content /home/kins/clusters/default/containerd/io.containerd.content.v1.content && mount --make-private /home/kins/clusters/default/containerd/io.containerd.content.v1.content
+mount --bind /home/kins/clusters/default/containerd /home/kins/clusters/default/containerd && mount --make-private /home/kins/clusters/default/containerd
 
 # fact has_hosts_file
 [ -e /etc/hosts ] || note 'rm -f /etc/hosts'
 [ -e /etc/hosts ] || { echo '127.0.0.1 localhost' > /etc/hosts; }
 
 # pod network (kins-cni)
-note_link kins0
 ip link add kins0 type bridge && ip addr add 10.42.0.1/16 dev kins0 && ip link set kins0 up
 
 # addresses of Services
-note_address 10.43.0.1/16 lo
 ip addr add 10.43.0.1/16 dev lo
-note_address 10.44.0.1/16 lo
 ip addr add 10.44.0.1/16 dev lo
 
 ### The node's programs
@@ -918,7 +903,14 @@ component egress env -i \
     LANG=C.UTF-8 \
     /opt/kins/lib/kins/_bin/kins-egress \
     --directory=/home/kins/clusters/default/run/egress \
-    --direct=10.43.0.0/16,10.44.0.0/16
+    --outside=/home/kins/clusters/default/run/outside.sock \
+    --here=10.43.0.0/16,10.44.0.0/16 \
+    --node=169.254.1.1 \
+    --loopback=169.254.0.0/24=127.0.0.0/24 \
+    --entrance=127.0.0.1:40001=127.0.0.1:40001 \
+    --entrance=127.0.0.1:40002=127.0.0.1:40002 \
+    --entrance=127.0.0.1:40003=127.0.0.1:40003 \
+    --entrance=127.0.0.1:40005=127.0.0.1:40005
 
 # kubelet needs containerd, kube-apiserver
 component kubelet env -i \
@@ -1320,7 +1312,7 @@ env \
     --address \
     /home/kins/clusters/default/run/containerd.sock \
     --snapshotter \
-    overlayfs \
+    native \
     /opt/kins/lib/kins/_bin/pause.tar
 
 wait_for 'node kins-default is Ready' kubectl wait node/kins-default --for=condition=Ready --timeout=1s

@@ -1,0 +1,82 @@
+"""The probes once more, in a user namespace and a network of their own, where the sandbox itself carries no node with a
+pod network."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+import time
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from kins.sandbox import probing
+from kins.sandbox.facts import Answer, Facts
+from kins.sandbox.levels import carries_best
+from kins.sys import namespaces, netlink, process, user_namespaces
+
+# Beyond what the probes themselves may take at the longest.
+LIMIT_SECONDS = probing.LONGEST_SECONDS + 5.0
+
+
+def probe(home: Path, *, details: bool = False) -> Facts:
+    """Ask the sandbox, and where the best level does not follow from the answers also a user namespace in it. For
+    `home` and `details` see `kins.sandbox.probing`."""
+    facts = probing.probe(home, details=details)
+    if carries_best(facts):
+        return facts
+    try:
+        inside = _ask(home, details)
+    except OSError as error:
+        return msgspec.structs.replace(facts, user_namespace=Answer(False, str(error)))
+    # Nobody is in reach of that network without a relay: that says nothing.
+    inside = msgspec.structs.replace(inside, resolvers={})
+    return msgspec.structs.replace(facts, user_namespace=Answer(True), inside=inside)
+
+
+def _ask(home: Path, details: bool) -> Facts:
+    """Raises OSError where no user namespace can be had, or no network in it, or nothing comes out of it."""
+    parent = os.getpid()
+    answer, tell = os.pipe()
+    with open(answer, "rb", buffering=0) as said:
+        with open(tell, "wb") as telling:
+            # With mounts of its own as well, into whose namespace it can come back: the node's are no others.
+            pid = user_namespaces.fork(namespaces.CLONE_NEWNET | namespaces.CLONE_NEWNS)
+            if pid == 0:
+                namespaces.end_with(partial(_tell, telling, home, details, parent))
+        try:
+            content = _read(said)
+        except TimeoutError:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
+    namespaces.wait(pid)
+    return msgspec.json.decode(content, type=Facts)
+
+
+def _tell(telling: BinaryIO, home: Path, details: bool, parent: int) -> None:
+    """What is done inside. Raises OSError."""
+    process.die_with(parent)
+    # With the host's network gVisor makes networks without IPv4, in which some questions are never answered.
+    socket.socket(socket.AF_INET, socket.SOCK_STREAM).close()
+    netlink.set_up("lo")  # as for the node
+    telling.write(msgspec.json.encode(probing.probe(home, details=details)))
+    telling.close()
+
+
+def _read(said: BinaryIO) -> bytes:
+    """Everything up to the end. Raises TimeoutError."""
+    deadline = time.monotonic() + LIMIT_SECONDS
+    content = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(said, selectors.EVENT_READ)
+        while selector.select(max(deadline - time.monotonic(), 0)):
+            chunk = said.read(65536)
+            if not chunk:
+                return content
+            content += chunk
+    raise TimeoutError(f"the probes in a user namespace did not answer within {LIMIT_SECONDS:g} s")
