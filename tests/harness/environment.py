@@ -28,6 +28,11 @@ VARIABLES = {
 # What else is different for the ordinary user of the trees.
 USER_VARIABLES = {"HOME": "/home/user"}
 
+# What Docker gives a container that asks for nothing.
+DOCKER_CAPABILITIES = (
+    "AUDIT_WRITE CHOWN DAC_OVERRIDE FOWNER FSETID KILL MKNOD NET_BIND_SERVICE NET_RAW SETFCAP SETGID SETPCAP SETUID "
+    "SYS_CHROOT"
+)
 # The first process: reaps orphans, as the first process of every hosted sandbox does, and ends when it is told to.
 INIT = """
 import os, signal
@@ -271,6 +276,12 @@ def as_user(user: int, arguments: Sequence[str]) -> list[str]:
     """The command line that runs `arguments` as a user, with no more privilege than after a login."""
     drop = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"] if user else []
     return [*drop, *arguments]
+
+
+def with_capabilities(names: str, arguments: Sequence[str]) -> list[str]:
+    """The command line that runs `arguments` with no other capabilities than those named, nor any way to others."""
+    kept = ",".join(["-all", *(f"+{name.lower()}" for name in names.split())])
+    return ["setpriv", f"--inh-caps={kept}", f"--bounding-set={kept}", "--", *arguments]
 
 
 def shown(arguments: Sequence[str]) -> str:

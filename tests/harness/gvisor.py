@@ -19,18 +19,13 @@ from pathlib import Path
 
 from tests.harness import BUILD
 from tests.harness.cache import made_once
-from tests.harness.environment import INIT, VARIABLES, Environment, as_user, variables_of
+from tests.harness.environment import DOCKER_CAPABILITIES, INIT, VARIABLES, Environment, as_user, variables_of
 from tests.harness.network import ThrowAwayNetwork
 from tests.harness.rootfs import copy_tree, logged, sandbox_tree
 
 RUNSC = BUILD / "tools" / "runsc"
 DEBIAN_RUNSC = BUILD / "tools" / "runsc-debian"
 
-# What Docker gives a container that asks for nothing.
-DOCKER_CAPABILITIES = (
-    "AUDIT_WRITE CHOWN DAC_OVERRIDE FOWNER FSETID KILL MKNOD NET_BIND_SERVICE NET_RAW SETFCAP SETGID SETPCAP SETUID "
-    "SYS_CHROOT"
-)
 OTHER_CAPABILITIES = (
     "AUDIT_CONTROL AUDIT_READ BLOCK_SUSPEND DAC_READ_SEARCH IPC_LOCK IPC_OWNER LEASE LINUX_IMMUTABLE MAC_ADMIN "
     "MAC_OVERRIDE NET_ADMIN NET_BROADCAST SYSLOG SYS_ADMIN SYS_BOOT SYS_MODULE SYS_NICE SYS_PACCT SYS_PTRACE SYS_RAWIO "

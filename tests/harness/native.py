@@ -3,8 +3,8 @@
 What kins sees is an ordinary Linux machine, but the real one's files, links, mounts and processes are out of reach, and
 the control groups that it may use are a branch that the block's end removes. Several can exist side by side.
 
-For people: python -m tests.harness.native [--root copy|overlay] [--read-only-kernel] [--no-user-namespaces]
-[--user UID] [--bind SOURCE:TARGET] -- COMMAND…
+For people: python -m tests.harness.native [--root copy|overlay] [--caps all|docker] [--read-only-kernel]
+[--no-user-namespaces] [--user UID] [--bind SOURCE:TARGET] -- COMMAND…
 """
 
 from __future__ import annotations
@@ -24,7 +24,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.harness import BUILD
-from tests.harness.environment import INIT, Environment, as_user, exit_status, variables_of
+from tests.harness.environment import (
+    DOCKER_CAPABILITIES,
+    INIT,
+    Environment,
+    as_user,
+    exit_status,
+    variables_of,
+    with_capabilities,
+)
 from tests.harness.hierarchies import Hierarchy, hierarchies
 from tests.harness.rootfs import copy_tree, sandbox_tree
 from tests.harness.settings import MachineSettings
@@ -68,7 +76,8 @@ class Native(Environment):
 
     With `read_only_kernel` /sys and /proc/sys are mounted read-only and control groups are not mounted at all, as in a
     container that somebody made with unshare(1). Without `user_namespaces` making one is refused (by a filter like
-    Docker's, because the kernel's setting is the whole machine's).
+    Docker's, because the kernel's setting is the whole machine's). `capabilities` are all of root's, or those that
+    `docker` gives a container that asks for nothing.
     """
 
     def __init__(
@@ -76,6 +85,7 @@ class Native(Environment):
         tree: Path,
         *,
         root: str = "copy",
+        capabilities: str = "all",
         read_only_kernel: bool = False,
         user_namespaces: bool = True,
         binds: Mapping[Path, str] | None = None,
@@ -84,6 +94,7 @@ class Native(Environment):
         self.on_gvisor = False
         self.tree = tree
         self.root = root
+        self.capabilities = capabilities
         self.read_only_kernel = read_only_kernel
         self.user_namespaces = user_namespaces
         self.binds = dict(binds or {})
@@ -244,7 +255,10 @@ class Native(Environment):
         enter = ["nsenter", "--target", str(self.first_process), *(f"--{name}" for name in NAMESPACES), "--"]
         clean = ["/usr/bin/env", "-i", *assignments(variables_of(user, variables))]
         refused = [] if self.user_namespaces else ["python3", "-c", WITHOUT_USER_NAMESPACES]
-        return self.joined([*enter, *clean, *refused, *as_user(user, arguments)])
+        whole = [*refused, *as_user(user, arguments)]
+        if self.capabilities == "docker":
+            whole = with_capabilities(DOCKER_CAPABILITIES, whole)
+        return self.joined([*enter, *clean, *whole])
 
     def joined(self, command: Sequence[str]) -> list[str]:
         """A command line that first moves itself into this environment's control groups."""
@@ -303,6 +317,7 @@ def main() -> int:
     """Run one command in new namespaces and return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.harness.native", description=main.__doc__)
     parser.add_argument("--root", choices=("copy", "overlay"), default="copy")
+    parser.add_argument("--caps", choices=("all", "docker"), default="all")
     parser.add_argument("--read-only-kernel", action="store_true")
     parser.add_argument("--no-user-namespaces", action="store_true")
     parser.add_argument("--tree", type=Path, help="root file system (default: Debian with Python)")
@@ -314,7 +329,9 @@ def main() -> int:
     binds = {Path(source): target for source, _, target in (bind.partition(":") for bind in options.bind)}
     variables = {name: value for name, _, value in (pair.partition("=") for pair in options.env)}
     given = {"read_only_kernel": options.read_only_kernel, "user_namespaces": not options.no_user_namespaces}
-    with Native(options.tree or sandbox_tree(), root=options.root, **given, binds=binds) as native:
+    with Native(
+        options.tree or sandbox_tree(), root=options.root, capabilities=options.caps, **given, binds=binds
+    ) as native:
         command = native.command(options.command, user=options.user, variables=variables)
         return exit_status(subprocess.run(command, check=False).returncode)
 

@@ -31,6 +31,7 @@ class Recorded:
 
 SANDBOXES = {
     "native-root": Recorded(Native),
+    "native-docker-capabilities": Recorded(lambda tree: Native(tree, capabilities="docker")),
     "native-user": Recorded(Native, USER_ID),
     "gvisor-overlay": Recorded(lambda tree: Sandbox(tree, root="overlay")),
     "gvisor-9p": Recorded(lambda tree: Sandbox(tree, root="9p")),

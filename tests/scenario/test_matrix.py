@@ -14,6 +14,7 @@ GVISOR = [pytest.mark.sandbox, pytest.mark.xdist_group("gvisor-9p")]
     "name",
     [
         pytest.param("gvisor-2022", marks=GVISOR),
+        pytest.param("native-docker", marks=NATIVE),
         pytest.param("native-user-alone", marks=NATIVE),
     ],
 )

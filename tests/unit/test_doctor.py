@@ -29,6 +29,7 @@ from kins.sys.process import CAP_SYS_ADMIN
 # away.
 EXPECTED: dict[str, tuple[str, str, str, set[str]]] = {
     "native-root": ("node", "disk", "stock", set()),
+    "native-docker-capabilities": ("node", "disk", "stock", set()),
     "native-user": ("fake", "", "", {"namespaces", "mounts", "pod_network", "control_group_creation"}),
     "gvisor-overlay": ("node", "tmpfs", "no-cadvisor", set()),
     "gvisor-9p": ("node", "tmpfs", "no-cadvisor", set()),

@@ -52,10 +52,11 @@ def gvisor(
     )
 
 
-def native(*, read_only_kernel: bool = False, user_namespaces: bool = True) -> Environment:
+def native(capabilities: str = "all", *, read_only_kernel: bool = False, user_namespaces: bool = True) -> Environment:
     """This machine's kernel, with the same in it."""
     return Native(
         kins_tree(),
+        capabilities=capabilities,
         read_only_kernel=read_only_kernel,
         user_namespaces=user_namespaces,
         binds={**image_binds(image_archives()), BUILD / "tools": "/tools", ROOT / "tests/charts": "/charts"},
@@ -84,6 +85,12 @@ OTHERS = (
     Row("gvisor-user", "gVisor, an ordinary user", lambda: gvisor(capabilities="docker"), FAKE, USER_ID),
     Row("gvisor-2022", "gVisor of 2022 (Debian's package), 9p root", lambda: gvisor("9p", old=True), FAKE),
     Row("native-root", "Linux, root", native, NODE),
+    Row(
+        "native-docker",
+        "Linux, root with Docker's default capabilities, user namespaces allowed",
+        lambda: native("docker"),
+        NODE_IN_USER_NAMESPACE,
+    ),
     Row("native-user", "Linux, an ordinary user", native, FAKE, USER_ID),
     Row(
         "native-user-alone",
