@@ -18,7 +18,7 @@ import pytest
 from tests.trees import modes, tree
 
 import kins
-from kins.cluster import planning, store
+from kins.cluster import home_directory, planning, store
 from kins.cluster.cluster_plan import ClusterPlan
 from kins.cluster.decisions import decide, resting_on, without_node
 from kins.cluster.diagnosis import Report
@@ -273,20 +273,20 @@ def test_a_running_cluster_has_no_plan(nowhere: Path) -> None:
 
 
 def test_a_lent_home_is_given_back(nowhere: Path) -> None:
-    with store.lent_home() as home:
+    with home_directory.lent() as home:
         assert home.is_dir()
     assert list(nowhere.iterdir()) == []
 
 
 def test_a_lent_home_that_was_there_stays(nowhere: Path) -> None:
-    store.home().mkdir(parents=True)
-    with store.lent_home() as home:
+    home_directory.path().mkdir(parents=True)
+    with home_directory.lent() as home:
         (home / "probe").mkdir()
         shutil.rmtree(home / "probe")
-    assert store.home().is_dir()
+    assert home_directory.path().is_dir()
 
 
 def test_what_somebody_put_into_a_lent_home_stays(nowhere: Path) -> None:
-    with store.lent_home() as home:
+    with home_directory.lent() as home:
         (home / "clusters").mkdir()
-    assert (store.home() / "clusters").is_dir()
+    assert (home_directory.path() / "clusters").is_dir()

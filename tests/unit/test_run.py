@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from kins.cluster import store
+from kins.cluster import home_directory
 from kins.errors import UsageError
 from kins.plan import AnyStep
 from kins.plan.control_groups import ClearControlGroups, EnterControlGroups
@@ -106,7 +106,7 @@ def test_a_run_undoes_its_steps_and_leaves_nothing(tmp_path: Path, monkeypatch: 
         assert made.exists()
         assert clear_remains() == 0, "it still runs"
     assert not made.exists()
-    assert not store.home().exists()
+    assert not home_directory.path().exists()
 
 
 def test_what_a_killed_run_left_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,4 +121,4 @@ def test_what_a_killed_run_left_is_undone(tmp_path: Path, monkeypatch: pytest.Mo
     assert made.exists()
     assert clear_remains() == 1
     assert not made.exists()
-    assert not store.home().exists()
+    assert not home_directory.path().exists()

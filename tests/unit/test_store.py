@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import kins
-from kins.cluster import deletion, store
+from kins.cluster import deletion, home_directory, locking, store
 from kins.cluster.events import Event, EventLog
 from kins.cluster.spec import (
     KUBELETS,
@@ -186,14 +186,14 @@ def test_a_port_is_published_once() -> None:
 def test_home_is_what_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KINS_HOME", "relative")
-    assert store.home() == tmp_path / "relative"
+    assert home_directory.path() == tmp_path / "relative"
     monkeypatch.setenv("KINS_HOME", "")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    assert store.home() == tmp_path / "data" / "kins"
+    assert home_directory.path() == tmp_path / "data" / "kins"
     monkeypatch.delenv("KINS_HOME")
     monkeypatch.delenv("XDG_DATA_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert store.home() == tmp_path / ".local" / "share" / "kins"
+    assert home_directory.path() == tmp_path / ".local" / "share" / "kins"
 
 
 def test_every_socket_fits_below_the_longest_directory(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,16 +215,16 @@ def test_every_socket_fits_below_the_longest_directory(home: Path, monkeypatch: 
 def test_only_clusters_are_listed(home: Path) -> None:
     assert store.names() == []
     for name in ("b", "a"):
-        with store.exclusive(name):
+        with locking.exclusive(name):
             store.layout(name).make_directories()
-    with store.exclusive("a"):
+    with locking.exclusive("a"):
         assert store.names() == ["a", "b"]
 
 
 def test_directories_are_their_owners(home: Path) -> None:
     before = os.umask(0)
     try:
-        with store.exclusive("a"):
+        with locking.exclusive("a"):
             store.layout("a").make_directories()
     finally:
         os.umask(before)
@@ -244,17 +244,17 @@ def test_a_cluster_that_is_not_there(home: Path) -> None:
 
 def test_forgetting_leaves_nothing_of_the_cluster_and_all_of_the_others(home: Path) -> None:
     for name in ("a", "b"):
-        with store.exclusive(name):
+        with locking.exclusive(name):
             store.layout(name).make_directories()
     for gone, left in (("a", ["b"]), ("a", ["b"]), ("b", [])):
-        with store.exclusive(gone):
+        with locking.exclusive(gone):
             store.forget(store.layout(gone))
         assert store.names() == left
     assert not home.exists()
 
 
 def test_forgetting_leaves_a_home_with_something_else_in_it(home: Path) -> None:
-    with store.exclusive("a"):
+    with locking.exclusive("a"):
         store.layout("a").make_directories()
         (home / "mine").touch()
         store.forget(store.layout("a"))
@@ -265,10 +265,10 @@ def test_forgetting_leaves_a_home_with_something_else_in_it(home: Path) -> None:
 def test_directories_above_go_when_they_were_made_for_us(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home.mkdir()
     monkeypatch.setenv("KINS_HOME", str(home / "a" / "b"))
-    with store.exclusive("dev"):
+    with locking.exclusive("dev"):
         store.layout("dev").make_directories()
     assert store.names() == ["dev"]
-    with store.exclusive("dev"):
+    with locking.exclusive("dev"):
         store.forget(store.layout("dev"))
     assert list(home.iterdir()) == []
 
@@ -363,8 +363,8 @@ def test_whoever_stays_outside_of_a_node_ends_with_it(home: Path, sleeper: subpr
 
 HOLDER = """
 import sys
-from kins.cluster import store
-with store.exclusive(sys.argv[1]):
+from kins.cluster import home_directory, locking, store
+with locking.exclusive(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -376,24 +376,24 @@ def test_a_cluster_is_changed_by_one_command_at_a_time(home: Path) -> None:
     with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(KinsError) as caught, store.exclusive("a"):
+        with pytest.raises(KinsError) as caught, locking.exclusive("a"):
             pytest.fail("two hold it")
         assert (caught.value.code, caught.value.hint) == ("cluster-busy", "kins status a")
-        with store.exclusive("b"):
+        with locking.exclusive("b"):
             pass
         holder.kill()
         holder.wait()
         # What a killed command leaves behind keeps nobody out.
         assert (home / "clusters" / "a.lock").exists()
-        with store.exclusive("a"):
+        with locking.exclusive("a"):
             pass
     assert not home.exists()
 
 
 def test_a_failing_command_gives_the_cluster_free(home: Path) -> None:
-    with pytest.raises(RuntimeError), store.exclusive("a"):
+    with pytest.raises(RuntimeError), locking.exclusive("a"):
         raise RuntimeError
-    with store.exclusive("a"):
+    with locking.exclusive("a"):
         pass
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from kins import kubeconfig
-from kins.cluster import deletion, planning, store
+from kins.cluster import deletion, home_directory, locking, planning, store
 from kins.cluster.daemon import Request
 from kins.cluster.events import Event
 from kins.cluster.handover import daemon_process, failure_of, node_lock
@@ -66,7 +66,7 @@ class Creation:
     def run(self) -> Created:
         """Bring the cluster up. Raises KinsError; unless `retain`, nothing is left then."""
         check_descriptors()
-        with store.exclusive(self._spec.name) as lock:
+        with locking.exclusive(self._spec.name) as lock:
             if store.supervisor(self._files) is not None:
                 return self._join()
             return self._start(lock)
@@ -98,8 +98,8 @@ class Creation:
                 node_lock=None if node is None else node.fileno(),
             )
             outcome = self._clear_remains()
-            check_room(store.home())
-            record, facts = planning.planned(spec, old, store.home())
+            check_room(home_directory.path())
+            record, facts = planning.planned(spec, old, home_directory.path())
             self._tell("probed", planning.level_sentence(record.decisions))
             if node is not None and record.decisions.level != "node":
                 node.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from kins import kubeconfig
-from kins.cluster import store
+from kins.cluster import home_directory, locking, store
 from kins.components import Layout
 from kins.errors import KinsError
 from kins.plan import Journal
@@ -33,11 +33,11 @@ class Deleted(msgspec.Struct, frozen=True, kw_only=True):
 def delete(name: str) -> Deleted:
     """Remove a cluster completely, whatever state it is in. Raises KinsError, `no-such-cluster` where there is none."""
     store.layout(name)  # a name that can be none is refused first
-    if not store.home().exists():
+    if not home_directory.path().exists():
         raise store.no_such_cluster(name)
-    with store.exclusive(name):
+    with locking.exclusive(name):
         # Also what is left of an `up` that was killed before it made the cluster's directory.
-        clear_remains(store.home())
+        clear_remains(home_directory.path())
         changed = remove(store.existing(name))
     return Deleted(name=name, kubeconfigs=tuple(str(path) for path in changed))
 

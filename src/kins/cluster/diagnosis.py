@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from kins.cluster import store
+from kins.cluster import home_directory
 from kins.cluster.decisions import decide, resting_on
 from kins.cluster.node_namespaces import hold_node_lock
 from kins.cluster.spec import ClusterSpec, Decisions, Missing
@@ -113,7 +113,7 @@ def outcome(decisions: Decisions) -> dict[str, str]:
 @contextlib.contextmanager
 def _place() -> Iterator[Path]:
     """Where clusters are kept; if nothing is there yet, nothing is there afterwards."""
-    home = store.home()
+    home = home_directory.path()
     made = [each for each in (home, *home.parents) if not each.exists()]
     home.mkdir(parents=True, exist_ok=True)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from kins.cluster import planning, store
+from kins.cluster import home_directory, planning, store
 from kins.cluster.cluster_plan import ClusterPlan
 from kins.cluster.node_namespaces import hold_node_lock
 from kins.cluster.preparation import Surroundings
@@ -63,7 +63,7 @@ def dry_run(spec: ClusterSpec) -> Planned:
     wanted = planning.merged(spec, old)
     if wanted.level not in WITHOUT_NODE:
         hold_node_lock().close()
-    with store.lent_home() as home:
+    with home_directory.lent() as home:
         check_room(home)
         record, facts = planning.planned(wanted, old, home)
     return told(ClusterPlan(files, record, facts), Surroundings.here())

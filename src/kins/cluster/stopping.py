@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from kins.cluster import deletion, store
+from kins.cluster import deletion, locking, store
 from kins.components import Layout
 from kins.components.environment import component_environment
 from kins.components.layout import ENGINE
@@ -31,7 +31,7 @@ class Stopped(msgspec.Struct, frozen=True, kw_only=True):
 def stop(name: str) -> Stopped:
     """Stop a cluster in whatever state it is; what a crashed one left in the sandbox is cleared. Raises KinsError."""
     files = store.existing(name)
-    with store.exclusive(name):
+    with locking.exclusive(name):
         if store.record(files) is None:
             raise KinsError(f"cluster {name!r} was not completely made", code="not-running", hint=f"kins down {name}")
         again = files.stopped.exists() and store.supervisor(files) is None

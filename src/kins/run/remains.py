@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from kins.cluster import store
+from kins.cluster import home_directory
 from kins.plan import Journal
 
 
@@ -39,7 +39,7 @@ class RunFiles:
 @contextlib.contextmanager
 def new_run() -> Iterator[RunFiles]:
     """The directory of a new run, locked by this process and those that it forks; at the end everything is undone."""
-    with store.at_home(), _all_runs() as place:
+    with home_directory.kept(), _all_runs() as place:
         _clear(place)
         directory = place / secrets.token_hex(3)
         directory.mkdir(mode=0o700)
@@ -49,7 +49,7 @@ def new_run() -> Iterator[RunFiles]:
     try:
         yield files
     finally:
-        with store.at_home():
+        with home_directory.kept():
             files.remove()
             os.close(lock)
             _remove_if_empty(place)
@@ -59,15 +59,15 @@ def clear_remains() -> int:
     """Undo what killed runs left; how many there were. Raises KinsError `undo-failed`."""
     if not _place().exists():
         return 0
-    with store.at_home(), _all_runs() as place:
+    with home_directory.kept(), _all_runs() as place:
         count = _clear(place)
-    with store.at_home():
+    with home_directory.kept():
         _remove_if_empty(place)
     return count
 
 
 def _place() -> Path:
-    return store.home() / "runs"
+    return home_directory.path() / "runs"
 
 
 def _clear(place: Path) -> int:

@@ -16,7 +16,7 @@ from functools import partial
 from types import FrameType
 from typing import NoReturn
 
-from kins.cluster import node_namespaces, store
+from kins.cluster import home_directory, node_namespaces
 from kins.cluster.node_namespaces import hold_node_lock
 from kins.components.kubelet import program_texts
 from kins.errors import KinsError
@@ -39,7 +39,7 @@ def run(request: Request, warn: Callable[[str], None]) -> int:
     leaves nothing behind then. `warn` gets sentences on what the sandbox cannot give."""
     request.validate()
     with hold_node_lock(), new_run() as files:
-        facts = probe(store.home())
+        facts = probe(home_directory.path())
         check(facts)
         for sentence in shortcomings(facts, request):
             warn(sentence)
