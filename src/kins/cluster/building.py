@@ -85,6 +85,7 @@ class Builder:
         self._supervisor = supervisor
         self._ready = asyncio.Event()
         self._watch: asyncio.Task[None] | None = None
+        self._last_used = 0.0
 
     def changed(self, *, ready: bool) -> None:
         """Told by the supervisor."""
@@ -95,6 +96,8 @@ class Builder:
 
     async def start(self, directory: str) -> None:
         """Return when it serves; `directory` has its programs."""
+        # A build that ends before the watch looks has used it too.
+        self._last_used = time.monotonic()
         if self._supervisor.process("buildkitd") is None:
             configuration_file(self._files).write_text(self._configuration())
             daemon = buildkitd(self._files, self._record.settings, Path(directory))
@@ -110,13 +113,12 @@ class Builder:
         return configuration(self._files, decisions.snapshotter, f"/{control_group_name(self._record)}", size)
 
     async def _stop_when_idle(self) -> None:
-        idle_since = time.monotonic()
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             with open(self._files.builder_lock, "ab") as lock:
                 if not _locked(lock.fileno()):
-                    idle_since = time.monotonic()
-                elif time.monotonic() - idle_since > IDLE_SECONDS:
+                    self._last_used = time.monotonic()
+                elif time.monotonic() - self._last_used > IDLE_SECONDS:
                     # Still holding the lock: a build that begins now waits for the end, and then asks for a start.
                     await self._supervisor.end("buildkitd")
                     return
