@@ -187,6 +187,12 @@ def test_the_provisioner_has_no_other_rights(cluster: Cluster) -> None:
 
     assert may("delete", "persistentvolumes")
     assert may("list", "persistentvolumeclaims")
-    for words in (("get", "secrets"), ("create", "pods"), ("get", "nodes"), ("delete", "persistentvolumeclaims")):
+    for words in (
+        ("get", "secrets"),
+        ("create", "pods"),
+        ("list", "nodes"),
+        ("update", "nodes"),
+        ("delete", "persistentvolumeclaims"),
+    ):
         assert not may(*words), words
     assert json.loads(cluster.kubectl("get", "clusterrole/kins:provisioner", "--output=json").stdout)["rules"]
