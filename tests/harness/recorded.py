@@ -39,6 +39,9 @@ SANDBOXES = {
     "gvisor-9p-docker-capabilities": Recorded(lambda tree: Sandbox(tree, root="9p", capabilities="docker")),
     "gvisor-sandbox-network": Recorded(lambda tree: Sandbox(tree, network="sandbox")),
     "gvisor-host-network": Recorded(lambda tree: Sandbox(tree, network="host")),
+    "gvisor-docker-capabilities-host-network": Recorded(
+        lambda tree: Sandbox(tree, root="overlay", capabilities="docker", network="host")
+    ),
     "gvisor-of-2022": Recorded(lambda tree: Sandbox(tree, program=debian_runsc())),
     "native-read-only-kernel": Recorded(lambda tree: Native(tree, read_only_kernel=True)),
     "native-user-without-namespaces": Recorded(lambda tree: Native(tree, user_namespaces=False), USER_ID),

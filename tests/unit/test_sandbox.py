@@ -240,6 +240,29 @@ def test_a_bridge_goes_before_a_user_namespace_and_that_before_a_shared_network(
     assert (ISOLATION_LIMIT in decided.limits) == (isolation == "user-namespace")
 
 
+@pytest.mark.parametrize(
+    ("sandbox", "inside", "level", "isolation"),
+    [
+        (UNPRIVILEGED, GVISOR_HOST, "node", "user-namespace"),
+        # Nothing is won by a user namespace.
+        (GVISOR_HOST, GVISOR_HOST, "node", "sandbox"),
+        (UNPRIVILEGED, GVISOR_HOST | {"interception": REFUSED}, "fake", "sandbox"),
+    ],
+)
+def test_pods_of_a_user_namespace_share_the_sandboxs_network_where_there_is_no_other(
+    sandbox: dict[str, Any], inside: dict[str, Any], level: str, isolation: str
+) -> None:
+    resolvers = {"127.0.0.11": "answers"}
+    found = facts(sandbox, resolvers=resolvers, user_namespace=WORKS, inside=inside, network_inside="sandbox")
+    decided = decide(found, ANY)
+    assert (decided.level, decided.isolation, decided.behind_relay) == (level, isolation, False)
+    assert ISOLATION_LIMIT not in decided.limits
+    finding = next(each for each in findings(found) if each.fact == "user_namespace")
+    assert finding.state == ("missing" if level == "fake" else "works")
+    if level == "node":
+        assert (decided.pod_network, decided.resolvers) == ("shared", ("127.0.0.11",))
+
+
 def test_answers_inside_of_a_user_namespace_that_cannot_be_had_count_for_nothing() -> None:
     decided = decide(facts(UNPRIVILEGED, user_namespace=REFUSED, inside=INSIDE), ANY)
     assert decided.level == "fake"

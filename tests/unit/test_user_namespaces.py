@@ -23,7 +23,7 @@ ENTERING = """
 import os, sys
 from pathlib import Path
 from kins.cluster import user_namespace
-lifeline = user_namespace.enter("inner", Path(sys.argv[1]), lambda pid: print("announced", pid, flush=True))
+lifeline = user_namespace.enter("inner", lambda pid: print("announced", pid, flush=True), Path(sys.argv[1]))
 print("inside", os.getpid(), os.uname().nodename, flush=True)
 print("alone", lifeline.recv(1), flush=True)
 """
@@ -130,11 +130,31 @@ def test_whoever_stays_outside_serves_as_long_as_the_node_lives(
         assert entering.wait(10) == 0
 
 
-def test_a_command_as_the_first_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("own_network", [True, False])
+def test_a_command_as_the_first_process(tmp_path: Path, *, own_network: bool) -> None:
     """As the scripts of `kins plan` do it."""
-    module = [sys.executable, "-m", "kins.cluster.user_namespace", str(tmp_path / "run" / "outside.sock")]
-    command = ["sh", "-c", "echo $$; cat /proc/net/dev"]
-    said = subprocess.run([*module, *command], capture_output=True, text=True, check=True, timeout=30)
-    first, *links = said.stdout.splitlines()
+    sockets = [str(tmp_path / "run" / "outside.sock")] if own_network else []
+    module = [sys.executable, "-m", "kins.cluster.user_namespace", *sockets, "--"]
+    command = ["sh", "-c", "echo $$; readlink /proc/self/ns/net; cat /proc/net/dev"]
+    said = subprocess.run([*module, *command], stdout=subprocess.PIPE, text=True, check=True, timeout=30)
+    first, network, *links = said.stdout.splitlines()
     assert first == "1"
-    assert [line.split(":")[0].strip() for line in links if ":" in line] == ["lo"]
+    assert (network != os.readlink("/proc/self/ns/net")) == own_network
+    if own_network:
+        assert [line.split(":")[0].strip() for line in links if ":" in line] == ["lo"]
+
+
+STAYING = """
+import os
+from kins.cluster import user_namespace
+network = os.readlink("/proc/self/ns/net")
+lifeline = user_namespace.enter("inner", lambda pid: print("announced", pid, flush=True), None)
+print("inside", os.getpid(), lifeline, os.readlink("/proc/self/ns/net") == network, flush=True)
+"""
+
+
+def test_nobody_stays_outside_of_a_node_with_the_sandboxs_network() -> None:
+    said = subprocess.run([sys.executable, "-c", STAYING], stdout=subprocess.PIPE, text=True, check=True, timeout=30)
+    announced, inside = said.stdout.splitlines()
+    assert announced.startswith("announced ")
+    assert inside == "inside 1 None True"

@@ -216,7 +216,7 @@ class Boot:
 
     async def _ways_in(self) -> None:
         """Into a network of the node's own: the API server, too, is reached by the relay then."""
-        if self._record.decisions.isolation == "user-namespace":
+        if self._record.decisions.behind_relay:
             await self._milestone("egress").wait()
 
     async def _services(self) -> None:

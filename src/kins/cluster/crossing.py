@@ -20,7 +20,7 @@ RESOLVER_FILE = "/etc/resolv.conf"
 
 def crossing(record: Record) -> Crossing | None:
     """The relay's ways. Where the node has the sandbox's own network, there is nothing to cross."""
-    if record.decisions.isolation == "sandbox":
+    if not record.decisions.behind_relay:
         return None
     return Crossing(
         way_out=addresses.WAY_OUT_ADDRESS,
@@ -31,7 +31,7 @@ def crossing(record: Record) -> Crossing | None:
 
 def asking_registries(component: Component, record: Record) -> Component:
     """What pulls images; a proxy on the sandbox's loopback has another address there."""
-    if record.decisions.isolation == "sandbox":
+    if not record.decisions.behind_relay:
         return component
     return msgspec.structs.replace(component, environment=proxy.led_outside(component.environment))
 

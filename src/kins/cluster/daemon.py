@@ -137,10 +137,12 @@ async def _serve(
 def _enter(files: Layout, record: Record) -> socket.socket | None:
     """Become the first process of the node's namespaces; returns what tells the end of the one that stays outside."""
     name = record.settings.node_name
-    if record.decisions.isolation == "user-namespace":
-        return user_namespace.enter(name, files.outside_socket, lambda pid: _announce_both(files, pid))
-    node_namespaces.enter(name, lambda pid: _announce(files, pid))
-    return None
+    if record.decisions.isolation == "sandbox":
+        node_namespaces.enter(name, lambda pid: _announce(files, pid))
+        return None
+    if record.decisions.behind_relay:
+        return user_namespace.enter(name, lambda pid: _announce_both(files, pid), files.outside_socket)
+    return user_namespace.enter(name, lambda pid: _announce(files, pid), None)
 
 
 def main() -> None:

@@ -63,6 +63,10 @@ def decide(facts: Facts, spec: ClusterSpec) -> Decisions:
     inner = in_user_namespace(facts)
     if inner is None or (decided.level == "node" and decided.pod_network == "bridge"):
         return decided
+    if facts.network_inside == "sandbox":
+        within = _decide(inner, spec)
+        better = within.level == "node" != decided.level
+        return msgspec.structs.replace(within, isolation="user-namespace") if better else decided
     within = _decide(_by_relay(inner), spec)
     # Pods that share a network have no relay; without its device they would reach no Services there, nor the node
     # registries.

@@ -77,7 +77,7 @@ def _sysctls(files: Layout, record: Record, facts: Facts) -> list[AnyStep]:
 def _forwarding(record: Record) -> list[AnyStep]:
     """Not where pods share the sandbox's network. Nor in a network of the node's own: in gVisor the file is that of the
     sandbox's network wherever it is seen, and what forwarding is for, the way from pods to Services, is the relay's."""
-    needless = record.decisions.pod_network == "shared" or record.decisions.isolation == "user-namespace"
+    needless = record.decisions.pod_network == "shared" or record.decisions.behind_relay
     return [] if needless else [FORWARDING]
 
 

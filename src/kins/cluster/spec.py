@@ -132,8 +132,8 @@ class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     addresses that answer for outside names; `egress`: whether a relay leads pods to the outside; `supplied`: programs
     of the sandbox's that the kubelet calls and that are missing, so that ours take their place; `pod_network`: whether
     pods have networks of their own, joined by a bridge, or the sandbox's; `fake_nodes`: how many nodes are simulated;
-    `isolation`: whether the node's namespaces belong to the sandbox's user namespace, or to one of its own, with a
-    network of its own that a relay leads out of.
+    `isolation`: whether the node's namespaces belong to the sandbox's user namespace, or to one of its own; in that one
+    the network is another too, which a relay leads out of, unless pods share the sandbox's.
     """
 
     level: Level
@@ -150,6 +150,11 @@ class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     pod_network: Literal["bridge", "shared"] = "bridge"
     fake_nodes: int = 0
     isolation: Literal["sandbox", "user-namespace"] = "sandbox"
+
+    @property
+    def behind_relay(self) -> bool:
+        """Whether the node's network is another one than the sandbox's."""
+        return self.isolation == "user-namespace" and self.pod_network == "bridge"
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

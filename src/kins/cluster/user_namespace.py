@@ -1,8 +1,8 @@
-"""The node's namespaces where the sandbox allows none of them: inside of a user namespace, with a network of their own.
+"""The node's namespaces where the sandbox allows none of them: inside of a user namespace.
 
-What stays outside is one process: it has mapped the user ids, and gives sockets of the sandbox's network to the relay
-inside (`kins.network.outside`). It ends when the node does, and the node ends when it does: both hold one end of a
-pair of sockets.
+With a network of their own, one process stays outside: it has mapped the user ids, and gives sockets of the sandbox's
+network to the relay inside (`kins.network.outside`). It ends when the node does, and the node ends when it does: both
+hold one end of a pair of sockets. With the sandbox's network nobody stays outside.
 """
 
 from __future__ import annotations
@@ -22,19 +22,21 @@ from kins.network import outside
 from kins.sys import namespaces, netlink, process, user_namespaces
 
 
-def enter(host_name: str, sockets: Path, announce: Callable[[int], None]) -> socket.socket:
-    """Return as pid 1 of the new namespaces, with our end of the pair; the calling process stays outside for ever.
+def enter(host_name: str, announce: Callable[[int], None], sockets: Path | None) -> socket.socket | None:
+    """Return as pid 1 of the new namespaces, with our end of the pair, if there is one; the calling process does not
+    return.
 
     `announce` is called outside, with the pid as seen there, before the new process goes on. `sockets` is where the
-    process outside is asked for sockets. Raises OSError.
+    process outside is asked for sockets of the sandbox's network; None keeps that network. Raises OSError.
     """
     ours, theirs = socket.socketpair()
     told, tell = os.pipe()
-    between = user_namespaces.fork(FLAGS | namespaces.CLONE_NEWNET)
+    network = namespaces.CLONE_NEWNET if sockets is not None else 0
+    between = user_namespaces.fork(FLAGS | network)
     if between:
         theirs.close()
         os.close(tell)
-        _stay_outside(os.read(told, 16), between, ours, sockets, announce)
+        _finish_outside(os.read(told, 16), between, ours, sockets, announce)
     ours.close()
     pid = os.fork()
     if pid:
@@ -45,25 +47,33 @@ def enter(host_name: str, sockets: Path, announce: Callable[[int], None]) -> soc
     if theirs.recv(1) != b"+":
         os._exit(1)  # whoever announces us was killed: nobody would find us
     socket.sethostname(host_name)
+    if sockets is None:
+        theirs.close()
+        return None
     netlink.set_up("lo")
     return theirs
 
 
-def _stay_outside(
-    pid: bytes, between: int, lifeline: socket.socket, sockets: Path, announce: Callable[[int], None]
+def _finish_outside(
+    pid: bytes, between: int, lifeline: socket.socket, sockets: Path | None, announce: Callable[[int], None]
 ) -> NoReturn:
-    """Announce the node's first process, and serve it until it ends."""
+    """Announce the node's first process, and serve it until it ends where it needs sockets."""
     os.waitpid(between, 0)
     if not pid:
         raise ChildProcessError(errno.ECHILD, "the first process of the node's namespaces did not start")
-    server = outside.listen(sockets)
+    server = outside.listen(sockets) if sockets is not None else None
     announce(int(pid))
     lifeline.send(b"+")
+    if server is not None:
+        _serve(server, lifeline)
+    os._exit(0)
+
+
+def _serve(server: socket.socket, lifeline: socket.socket) -> None:
     _let_go(lifeline, server)
     process.set_name("kins-outside")
     raise_descriptor_limit()
     outside.serve(server, lifeline)
-    os._exit(0)
 
 
 def _let_go(*kept: socket.socket) -> None:
@@ -79,12 +89,16 @@ def _let_go(*kept: socket.socket) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """For a script (`kins plan`): run a command as the node's first process. Does not return, but for an error."""
-    sockets, *command = arguments
-    place = Path(sockets)
-    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lifeline = enter(socket.gethostname(), place, lambda _: None)
-    os.set_inheritable(lifeline.fileno(), True)
+    """For a script (`kins plan`): `[SOCKETS] -- COMMAND…` runs a command as the node's first process. Does not return,
+    but for an error."""
+    separator = arguments.index("--")
+    place = Path(arguments[0]) if separator else None
+    command = arguments[separator + 1 :]
+    if place is not None:
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lifeline = enter(socket.gethostname(), lambda _: None, place)
+    if lifeline is not None:
+        os.set_inheritable(lifeline.fileno(), True)
     os.execvp(command[0], command)
 
 

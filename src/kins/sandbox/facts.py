@@ -138,5 +138,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     other_programs: dict[str, bool] = {}
     # a user namespace of our own with a range of ids, in which the probes could be run again
     user_namespace: Answer = NEEDLESS
-    # their answers there, with a network namespace of its own; asked where the sandbox itself carries no such node
+    # their answers there; asked where the sandbox itself carries no such node
     inside: Facts | None = None
+    # whose network they were asked in: one of the user namespace's own, or the sandbox's where such ones have no IPv4
+    network_inside: Literal["own", "sandbox"] = "own"

@@ -1,8 +1,11 @@
-"""The probes once more, in a user namespace and a network of their own, where the sandbox itself carries no node with a
-pod network."""
+"""The probes once more, in a user namespace, where the sandbox itself carries no node with a pod network.
+
+They ask in a network of its own, or in the sandbox's where such ones have no IP.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import selectors
 import signal
@@ -10,7 +13,7 @@ import socket
 import time
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import msgspec
 
@@ -29,25 +32,32 @@ def probe(home: Path, *, details: bool = False) -> Facts:
     facts = probing.probe(home, details=details)
     if carries_best(facts):
         return facts
+    network: Literal["own", "sandbox"] = "own"
     try:
-        inside = _ask(home, details)
+        try:
+            inside = _ask(home, details, namespaces.CLONE_NEWNET)
+        except OSError as error:
+            if error.errno != errno.EAFNOSUPPORT:
+                raise
+            network, inside = "sandbox", _ask(home, details)
     except OSError as error:
         return msgspec.structs.replace(facts, user_namespace=Answer(False, str(error)))
-    # Nobody is in reach of that network without a relay: that says nothing.
+    # Nobody is in reach of another network without a relay, and the sandbox's was asked: that says nothing.
     inside = msgspec.structs.replace(inside, resolvers={})
-    return msgspec.structs.replace(facts, user_namespace=Answer(True), inside=inside)
+    return msgspec.structs.replace(facts, user_namespace=Answer(True), inside=inside, network_inside=network)
 
 
-def _ask(home: Path, details: bool) -> Facts:
-    """Raises OSError where no user namespace can be had, or no network in it, or nothing comes out of it."""
+def _ask(home: Path, details: bool, network: int = 0) -> Facts:
+    """`network` is CLONE_NEWNET for one of its own. Raises OSError where no user namespace can be had, or no network in
+    it (EAFNOSUPPORT for one without IPv4), or nothing comes out of it."""
     parent = os.getpid()
     answer, tell = os.pipe()
     with open(answer, "rb", buffering=0) as said:
         with open(tell, "wb") as telling:
             # With mounts of its own as well, into whose namespace it can come back: the node's are no others.
-            pid = user_namespaces.fork(namespaces.CLONE_NEWNET | namespaces.CLONE_NEWNS)
+            pid = user_namespaces.fork(network | namespaces.CLONE_NEWNS)
             if pid == 0:
-                namespaces.end_with(partial(_tell, telling, home, details, parent))
+                namespaces.end_with(partial(_tell, telling, home, details, parent, own_network=network != 0))
         try:
             content = _read(said)
         except TimeoutError:
@@ -58,12 +68,13 @@ def _ask(home: Path, details: bool) -> Facts:
     return msgspec.json.decode(content, type=Facts)
 
 
-def _tell(telling: BinaryIO, home: Path, details: bool, parent: int) -> None:
+def _tell(telling: BinaryIO, home: Path, details: bool, parent: int, *, own_network: bool) -> None:
     """What is done inside. Raises OSError."""
     process.die_with(parent)
-    # With the host's network gVisor makes networks without IPv4, in which some questions are never answered.
-    socket.socket(socket.AF_INET, socket.SOCK_STREAM).close()
-    netlink.set_up("lo")  # as for the node
+    if own_network:
+        # With the host's network gVisor makes networks without IPv4, in which some questions are never answered.
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM).close()
+        netlink.set_up("lo")  # as for the node
     telling.write(msgspec.json.encode(probing.probe(home, details=details)))
     telling.close()
 

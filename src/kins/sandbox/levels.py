@@ -72,8 +72,8 @@ def carries_best(facts: Facts) -> bool:
 
 
 def in_user_namespace(facts: Facts) -> Facts | None:
-    """What a node in a user namespace of our own rests on: the kernel's answers there, the resolvers that are reached
-    through the relay, and whose sandbox it is. None where there are no such answers."""
+    """What a node in a user namespace of our own rests on: the kernel's answers there, the sandbox's resolvers, and
+    whose sandbox it is. None where there are no such answers."""
     if facts.inside is None or not facts.user_namespace.works:
         return None
     kept = ("uid", "capabilities", "resolvers", "user_namespace")
@@ -81,13 +81,14 @@ def in_user_namespace(facts: Facts) -> Facts | None:
 
 
 def lacks_inside(facts: Facts) -> tuple[str, ...]:
-    """The facts that keep a node away from a user namespace which can be had: what any node needs, pods' links, and the
-    relay's device."""
+    """The facts that keep a node away from a user namespace which can be had: what any node needs, and in a network of
+    its own pods' links and the relay's device."""
     inner = in_user_namespace(facts)
     if inner is None:
         return ()
     needed = [each.fact for each in choose(inner).lacks]
-    needed += [name for name in ("pod_network", "tun") if not getattr(inner, name).works]
+    if facts.network_inside == "own":
+        needed += [name for name in ("pod_network", "tun") if not getattr(inner, name).works]
     return tuple(dict.fromkeys(needed))
 
 

@@ -10,7 +10,13 @@ from typing import TypeVar
 import msgspec
 from tests.harness import BUILD
 from tests.harness.matrix.promises import keep
-from tests.harness.matrix.rows import NODE, NODE_IN_USER_NAMESPACE, NODE_SHARING, Row
+from tests.harness.matrix.rows import (
+    NODE,
+    NODE_IN_USER_NAMESPACE,
+    NODE_SHARING,
+    NODE_SHARING_IN_USER_NAMESPACE,
+    Row,
+)
 from tests.harness.wheel import ENVIRONMENT
 from tests.scenario.cluster import PATIENCE
 
@@ -55,7 +61,7 @@ def measure(row: Row) -> Measured:
         decisions = json.loads(environment.run([PYTHON, "-c", TELL_DECISIONS], user=row.user).stdout)
         level = in_words(decisions)
         assert level == row.expected, f"{row.name}: {level} instead of {row.expected}: {decisions['missing']}"
-        assert bool(up["missing"]) == (level != NODE) or level in (NODE_IN_USER_NAMESPACE, NODE_SHARING), up
+        assert bool(up["missing"]) == (up["level"] != NODE), up
         _, promise_seconds = timed(lambda: keep(up["level"], environment, row.user))
         _, down_seconds = timed(lambda: environment.kins("down", user=row.user, timeout=PATIENCE))
         changes = environment.changes_since(before)
@@ -74,11 +80,15 @@ def measure(row: Row) -> Measured:
 def in_words(decisions: dict[str, object]) -> str:
     """A level as the table calls it, with how a node is had."""
     level = str(decisions["level"])
-    if level == NODE and decisions.get("pod_network") == "shared":
-        return NODE_SHARING
-    if level == NODE and decisions.get("isolation") == "user-namespace":
-        return NODE_IN_USER_NAMESPACE
-    return level
+    if level != NODE:
+        return level
+    ways = {
+        ("sandbox", "bridge"): NODE,
+        ("sandbox", "shared"): NODE_SHARING,
+        ("user-namespace", "bridge"): NODE_IN_USER_NAMESPACE,
+        ("user-namespace", "shared"): NODE_SHARING_IN_USER_NAMESPACE,
+    }
+    return ways[str(decisions["isolation"]), str(decisions["pod_network"])]
 
 
 def timed(do: Callable[[], Result]) -> tuple[Result, float]:

@@ -14,8 +14,10 @@ from tests.harness.native import Native
 from tests.harness.rootfs import USER_ID
 from tests.harness.wheel import kins_tree
 
-# How a node is had: with the sandbox's own privileges, in a user namespace, or with pods in the sandbox's network.
+# How a node is had: with the sandbox's own privileges, in a user namespace, with pods in the sandbox's network, or in
+# both of these ways.
 NODE, NODE_IN_USER_NAMESPACE, NODE_SHARING = "node", "node (user namespace)", "node (shared network)"
+NODE_SHARING_IN_USER_NAMESPACE = "node (user namespace, shared network)"
 FAKE = "fake"
 
 CAPABILITIES = {"all": "all capabilities", "docker": "Docker's default capabilities"}
@@ -77,7 +79,7 @@ def expected_in_gvisor(capabilities: str, network: str) -> str:
     """Nothing can be mounted without CAP_SYS_ADMIN, but in a user namespace; with the host's network a new network
     namespace has no IPv4."""
     if network == "host":
-        return NODE_SHARING if capabilities == "all" else FAKE
+        return NODE_SHARING if capabilities == "all" else NODE_SHARING_IN_USER_NAMESPACE
     return NODE if capabilities == "all" else NODE_IN_USER_NAMESPACE
 
 

@@ -26,7 +26,7 @@
 
 set -eu
 CLUSTER=/home/kins/clusters/default
-ENTER='/opt/kins/bin/python -P -m kins.cluster.user_namespace /home/kins/clusters/default/run/outside.sock'
+ENTER='/opt/kins/bin/python -P -m kins.cluster.user_namespace /home/kins/clusters/default/run/outside.sock --'
 
 # The same in every plan: how a script notes what to undo, keeps programs running, waits, and ends. Its variables:
 # CLUSTER, the directory of all files; ENTER, the command that makes the namespaces of a node, empty without one.

@@ -41,7 +41,8 @@ def _decisions(plan: ClusterPlan) -> Iterator[str]:
         yield f"- images: snapshotter {decisions.snapshotter}, on {decisions.images_on}"
         yield f"- control groups: {decisions.control_groups}; interception: {'yes' if decisions.interception else 'no'}"
         if decisions.isolation == "user-namespace":
-            yield "- the node lives in a user namespace of its own, with a network of its own"
+            network = "a network of its own" if decisions.behind_relay else "the sandbox's network"
+            yield f"- the node lives in a user namespace of its own, with {network}"
         yield f"- outside names: {', '.join(decisions.resolvers) or 'none'}"
         yield f"- a relay to the outside: {'yes' if decisions.egress else 'no'}"
     if decisions.limits:

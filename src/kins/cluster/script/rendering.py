@@ -46,8 +46,9 @@ def _enter(plan: ClusterPlan) -> str:
     """The command that makes the node's namespaces."""
     if plan.record.decisions.isolation == "sandbox":
         return node_namespaces.COMMAND
-    # unshare(1) maps one id, or asks newuidmap; and somebody must stay outside for the relay
-    return shlex.join(python_module("kins.cluster.user_namespace", str(plan.files.outside_socket)))
+    # unshare(1) maps one id, or asks newuidmap; and somebody must stay outside for a relay
+    sockets = [str(plan.files.outside_socket)] if plan.record.decisions.behind_relay else []
+    return shlex.join(python_module("kins.cluster.user_namespace", *sockets, "--"))
 
 
 def _control_plane(plan: ClusterPlan) -> Iterator[str]:
@@ -155,8 +156,8 @@ def _steps(plan: ClusterPlan, steps: Iterable[AnyStep]) -> Iterator[str]:
 
 def _note(plan: ClusterPlan, step: AnyStep) -> str:
     """Nothing for what ends with a network of the node's own."""
-    own_network = plan.record.decisions.isolation == "user-namespace"
-    return "" if own_network and step.scope == "network" else step.note()
+    ends = plan.record.decisions.behind_relay and step.scope == "network"
+    return "" if ends else step.note()
 
 
 def _early(plan: ClusterPlan, *, node: bool) -> list[Component]:

@@ -86,14 +86,24 @@ def _is_privileged(facts: Facts) -> bool:
 
 
 def refused(facts: Facts) -> tuple[str, ...]:
-    """What the kernel refuses for want of privilege; control groups can be mounted by who may mount."""
-    denied = (os.strerror(errno.EPERM), os.strerror(errno.EACCES))
-    answers = ((name, getattr(facts, name)) for name in Facts.__struct_fields__)
+    """What the kernel refuses for want of privilege; control groups can be mounted by who may mount. Not what fails for
+    another reason where there is privilege: in a user namespace, if one was asked."""
     names = [
-        name for name, value in answers if isinstance(value, Answer) and any(word in value.cause for word in denied)
+        name
+        for name in Facts.__struct_fields__
+        if _is_denied(getattr(facts, name)) and not (facts.inside and _fails_otherwise(getattr(facts.inside, name)))
     ]
     groups = control_group_layout(facts) == "none" and not facts.control_groups_v1_mountable
     return (*names, *(["control_groups_v1_mountable"] if names and groups else []))
+
+
+def _is_denied(value: object) -> bool:
+    denied = (os.strerror(errno.EPERM), os.strerror(errno.EACCES))
+    return isinstance(value, Answer) and any(word in value.cause for word in denied)
+
+
+def _fails_otherwise(value: object) -> bool:
+    return isinstance(value, Answer) and not value.works and not _is_denied(value)
 
 
 def _by_hint(hints: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from kins.sandbox.doctor.model import Cure, Explanation, always, working
 from kins.sandbox.facts import Facts
-from kins.sandbox.levels import carries_best, lacks_inside
+from kins.sandbox.levels import carries_best, lacks_inside, pod_network
 from kins.sys.process import CAP_NET_ADMIN, CAP_SYS_ADMIN
 
 PRIVILEGE = "run the sandbox as root with CAP_SYS_ADMIN"
+USER_NAMESPACE = "a user namespace, in which kins has all of them"
 NAMED = {"CAP_SYS_ADMIN": CAP_SYS_ADMIN, "CAP_NET_ADMIN": CAP_NET_ADMIN}
 
 
@@ -39,10 +40,15 @@ IDENTITY = (
         "docker run --cap-add SYS_ADMIN --cap-add NET_ADMIN, or --privileged",
         works=lambda facts: all(facts.capabilities >> number & 1 for number in NAMED.values()),
         cures=(
+            # Facts that were asked inside of one have no further ones inside.
             Cure(
-                "a user namespace, in which kins has all of them",
+                USER_NAMESPACE,
+                "none: pods share the sandbox's network in any case",
+                lambda facts: facts.user_namespace.works and facts.inside is None and pod_network(facts) == "shared",
+            ),
+            Cure(
+                USER_NAMESPACE,
                 "the node has a network of its own, into which published ports lead",
-                # Facts that were asked inside of one have no further ones inside.
                 lambda facts: facts.user_namespace.works and facts.inside is None,
             ),
         ),
