@@ -88,17 +88,12 @@ func (tracer *Tracer) giveName(stopped *thread, rule int) {
 // putName puts tracer.name where the thread can give it to the kernel. Without success the thread runs on already: to an
 // mmap, after which it comes here again, or with the address as it was.
 func (tracer *Tracer) putName(stopped *thread) (uint64, bool) {
-	slot, ok := stopped.process.space.Take(stopped.id)
-	if !ok {
-		tracer.beginMapping(stopped)
+	if !tracer.takeSlot(stopped) {
 		return 0, false
 	}
-	stopped.slot = slot
-	place, err := slot.PutStructure(stopped.id, tracer.name.Bytes())
+	place, err := stopped.slot.PutStructure(stopped.id, tracer.name.Bytes())
 	if err != nil {
-		tracer.counters.Failure()
-		stopped.finish()
-		tracer.proceed(stopped)
+		tracer.giveUp(stopped)
 		return 0, false
 	}
 	return uint64(place), true

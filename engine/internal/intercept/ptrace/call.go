@@ -148,14 +148,11 @@ func (tracer *Tracer) redirection(stopped *thread, named paths.Path) *rules.Redi
 // redirect lets the call run with the path in tracer.target. The first time in a process the call gives way to an mmap
 // and is then made again.
 func (tracer *Tracer) redirect(stopped *thread, rule *rules.Redirection) {
-	slot, ok := stopped.process.space.Take(stopped.id)
-	if !ok {
-		tracer.beginMapping(stopped)
+	if !tracer.takeSlot(stopped) {
 		return
 	}
-	stopped.slot = slot
 	changed := stopped.registers
-	address, err := slot.PutPath(stopped.id, tracer.target.Terminated())
+	address, err := stopped.slot.PutPath(stopped.id, tracer.target.Terminated())
 	*argument(&changed, stopped.call.Path) = uint64(address)
 	if err == nil && stopped.call.How != calls.None {
 		err = tracer.releaseConfinement(stopped, &changed)
@@ -164,9 +161,7 @@ func (tracer *Tracer) redirect(stopped *thread, rule *rules.Redirection) {
 		err = setRegisters(stopped.id, &changed)
 	}
 	if err != nil {
-		tracer.counters.Failure()
-		stopped.finish()
-		tracer.proceed(stopped)
+		tracer.giveUp(stopped)
 		return
 	}
 	tracer.counters.Match(rule.Index)
@@ -192,37 +187,6 @@ func (tracer *Tracer) releaseConfinement(stopped *thread, changed *unix.PtraceRe
 	return err
 }
 
-// beginMapping puts an mmap in the place of the thread's call.
-func (tracer *Tracer) beginMapping(stopped *thread) {
-	changed := stopped.registers
-	changed.Orig_rax, changed.Rax = unix.SYS_MMAP, unix.SYS_MMAP
-	changed.Rdi, changed.Rsi, changed.Rdx = 0, memory.AreaSize, unix.PROT_READ
-	changed.R10, changed.R8, changed.R9 = unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE, ^uint64(0), 0
-	if err := setRegisters(stopped.id, &changed); err != nil {
-		return
-	}
-	tracer.proceedTo(stopped, mapping)
-}
-
-// endMapping takes the result of the mmap and lets the thread make its own call again; ENOMEM for it where the mmap
-// failed.
-func (tracer *Tracer) endMapping(stopped *thread) {
-	stopped.finish()
-	var now unix.PtraceRegs
-	if err := getRegisters(stopped.id, &now); err != nil {
-		return
-	}
-	isMapped := int64(now.Rax) > 0 || int64(now.Rax) < -pageSize
-	if isMapped && stopped.process.space.Add(stopped.id, uintptr(now.Rax)) == nil {
-		tracer.repeat(stopped)
-		return
-	}
-	tracer.counters.Failure()
-	failed := stopped.registers
-	failed.Rax = errorResult(unix.ENOMEM)
-	tracer.resume(stopped, &failed)
-}
-
 // repeat lets the thread make its call again, as it made it the first time.
 func (tracer *Tracer) repeat(stopped *thread) {
 	again := stopped.registers
@@ -237,12 +201,6 @@ func (tracer *Tracer) resume(stopped *thread, registers *unix.PtraceRegs) {
 	registers.Orig_rax = ^uint64(0)
 	_ = setRegisters(stopped.id, registers)
 	tracer.proceed(stopped)
-}
-
-const pageSize = 4096
-
-func errorResult(number unix.Errno) uint64 {
-	return -uint64(number)
 }
 
 // beginFstatfs is for a file system asked by a descriptor.
