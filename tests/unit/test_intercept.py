@@ -16,6 +16,7 @@ from kins.components.kubelet import SYSCTLS
 from kins.errors import KinsError, UsageError
 from kins.intercept import (
     Address,
+    OneId,
     Own,
     Redirect,
     Rule,
@@ -80,6 +81,7 @@ RULES: list[tuple[str, Rule, dict[str, Any]]] = [
     ),
     ("own:127.42.0.5", Own("127.42.0.5"), {"own": {"address": "127.42.0.5"}}),
     ("source:127.42.0.1", Source("127.42.0.1"), {"source": {"address": "127.42.0.1"}}),
+    ("one-id", OneId(), {"one_id": {}}),
 ]
 TEXTS = [text for text, _, _ in RULES]
 
@@ -126,9 +128,11 @@ def test_no_number_has_two_names() -> None:
 # What is wrong
 
 WRONG: list[tuple[str, str]] = [
-    ("", "begins with none of redirect:, overlay:, statfs:, uname:, address:, own:, source:"),
+    ("", "begins with none of redirect:, overlay:, statfs:, uname:, address:, own:, source: and is not one-id"),
     ("redirect", "begins with none of"),
     ("rename:/a=/b", "begins with none of"),
+    ("one-id:", "begins with none of"),
+    ("one-id:101", "begins with none of"),
     ("redirect:/a", "has the form redirect:FROM=TO, with one ="),
     ("redirect:/a=", "has the form redirect:FROM=TO, with one ="),
     ("redirect:=/b", "has the form redirect:FROM=TO, with one ="),
@@ -214,6 +218,7 @@ rules:
 - statfs: {mount: /, type: 0xEF53}
 - statfs: {from_type: 9p, type: 61267}
 - uname: {release: "6.10"}
+- one_id: {}
 """
 IN_FILE = (
     Redirect("/proc/sys", "/prepared", only_existing=True),
@@ -222,6 +227,7 @@ IN_FILE = (
     StatfsOfMount("/", 0xEF53),
     StatfsOfType(0x01021997, 0xEF53),
     Uname("6.10"),
+    OneId(),
 )
 
 
@@ -275,6 +281,8 @@ WRONG_IN_FILES = [
         "not one of redirect, statfs, uname, address, own and source",
     ),
     ("redirect: /a", "not one of redirect, statfs, uname, address, own and source"),
+    ("one_id:", "or one_id: {}"),
+    ("one_id: {uid: 101}", "unknown field `uid`"),
     ("redirect: {from: /a}", "missing required field `to`"),
     ("redirect: {from: /a, to: /b, onlyexisting: true}", "unknown field `onlyexisting`"),
     ("redirect: {from: /a, to: /b, only_existing: maybe}", "Expected `bool`"),

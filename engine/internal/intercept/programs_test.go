@@ -41,6 +41,7 @@ var goPrograms = map[string]func(arguments []string) int{
 	"ask":                ask,
 	"echo-datagram":      echoDatagram,
 	"ask-datagram":       askDatagram,
+	"chown-elsewhere":    chownElsewhere,
 }
 
 func report(err error) int {

@@ -23,6 +23,7 @@ BEGINNINGS = (
     "address:",
     "own:",
     "source:",
+    "one-id",
 )
 
 
@@ -49,6 +50,7 @@ Examples:
   kins intercept --rule statfs:/var/lib=ext4 -- stat -f /var/lib
   kins intercept --rule statfs:type:9p=ext4 --rule uname:6.1.0 -- ./server --port 8080
   kins intercept --rule address:10.42.0.0/16=127.42.0.0/16 -- curl http://10.42.0.7:8080
+  kins intercept --rule one-id -- tar -xf image-layer.tar
   kins intercept --rules rules.yaml --statistics counts.json -- make
   kins intercept --rules rules.yaml --dry-run -- make
 """,
@@ -60,8 +62,8 @@ Examples:
     metavar="RULE",
     shell_complete=_complete_rule,
     help="redirect:FROM=TO, overlay:FROM=TO (only what exists below TO), statfs:PATH=TYPE, statfs:mount:PATH=TYPE, "
-    "statfs:type:TYPE=TYPE, uname:RELEASE, address:RANGE=RANGE, own:ADDRESS or source:ADDRESS. TYPE is a name like "
-    "ext4 or a number, RANGE is one of IPv4 like 10.42.0.0/16.",
+    "statfs:type:TYPE=TYPE, uname:RELEASE, address:RANGE=RANGE, own:ADDRESS, source:ADDRESS or one-id. TYPE is a name "
+    "like ext4 or a number, RANGE is one of IPv4 like 10.42.0.0/16.",
 )
 @click.option(
     "--rules",

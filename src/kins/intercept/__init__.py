@@ -7,6 +7,7 @@ here starts it, but for the question what this kernel offers.
 from kins.intercept.node import node_rules
 from kins.intercept.rules import (
     Address,
+    OneId,
     Own,
     Redirect,
     Rule,
@@ -23,6 +24,7 @@ from kins.intercept.tracer import check_support, command_line, hold_in_memory
 
 __all__ = [
     "Address",
+    "OneId",
     "Own",
     "Redirect",
     "Rule",

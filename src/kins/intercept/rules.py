@@ -92,7 +92,13 @@ class Source(_Rule, frozen=True):
     address: str
 
 
-Rule = Redirect | StatfsOfPath | StatfsOfMount | StatfsOfType | Uname | Address | Own | Source
+class OneId(_Rule, frozen=True):
+    """Other users and groups, where a user namespace has none: what changes ids is told that it has done so."""
+
+    kind: ClassVar[str] = "one_id"
+
+
+Rule = Redirect | StatfsOfPath | StatfsOfMount | StatfsOfType | Uname | Address | Own | Source | OneId
 
 
 class Fault(ValueError):

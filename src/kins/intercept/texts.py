@@ -14,6 +14,7 @@ from kins.intercept.rules import (
     VERSION,
     Address,
     Fault,
+    OneId,
     Own,
     Redirect,
     Rule,
@@ -35,6 +36,8 @@ FORMS = {
     "own": "own:ADDRESS",
     "source": "source:ADDRESS",
 }
+# Whole texts.
+WORDS: dict[str, Rule] = {"one-id": OneId()}
 EXAMPLES = {
     "redirect": "redirect:/etc/hostname=/tmp/hostname",
     "overlay": "overlay:/proc/sys=/tmp/prepared",
@@ -44,6 +47,8 @@ EXAMPLES = {
     "own": "own:127.42.0.5",
     "source": "source:127.42.0.1",
 }
+# What stands in a file with the keys of one class.
+KINDS: dict[str, type[Rule]] = {kind.kind: kind for kind in (Redirect, Uname, Address, Own, Source, OneId)}
 STATFS_KEYS: dict[str, type[StatfsOfPath | StatfsOfMount | StatfsOfType]] = {
     "path": StatfsOfPath,
     "mount": StatfsOfMount,
@@ -53,11 +58,14 @@ FILE_EXAMPLE = "rules: [{redirect: {from: /etc/hostname, to: /tmp/hostname}}]"
 
 
 def parse(text: str) -> Rule:
-    """A rule from its text (see FORMS). Raises UsageError `invalid-rule`."""
+    """A rule from its text (see FORMS and WORDS). Raises UsageError `invalid-rule`."""
+    if text in WORDS:
+        return WORDS[text]
     kind, colon, rest = text.partition(":")
     try:
         if not colon or kind not in FORMS:
-            raise _misformed(f"it begins with none of {', '.join(f'{name}:' for name in FORMS)}", "redirect")
+            beginnings = ", ".join(f"{name}:" for name in FORMS)
+            raise _misformed(f"it begins with none of {beginnings} and is not {', '.join(WORDS)}", "redirect")
         rule = _PARSERS[kind](rest)
         find_fault(rule)
     except Fault as fault:
@@ -152,19 +160,14 @@ def _rule_in_file(path: Path, number: int, described: Any) -> Rule:
 def convert(described: Any) -> Rule:
     """A rule from plain data of the tracer's own form, with names or numbers for types. Raises Fault."""
     match described:
-        case {"redirect": dict() as content, **rest} if not rest:
-            return _convert(content, Redirect)
-        case {"uname": dict() as content, **rest} if not rest:
-            return _convert(content, Uname)
-        case {"address": dict() as content, **rest} if not rest:
-            return _convert(content, Address)
-        case {"own": dict() as content, **rest} if not rest:
-            return _convert(content, Own)
-        case {"source": dict() as content, **rest} if not rest:
-            return _convert(content, Source)
         case {"statfs": dict() as content, **rest} if not rest:
             return _statfs(content)
-    raise Fault("it is not one of redirect, statfs, uname, address, own and source with keys below it", FILE_EXAMPLE)
+        case dict() if len(described) == 1:
+            [(name, content)] = described.items()
+            if name in KINDS and isinstance(content, dict):
+                return _convert(content, KINDS[name])
+    kinds = "redirect, statfs, uname, address, own and source with keys below it, or one_id: {}"
+    raise Fault(f"it is not one of {kinds}", FILE_EXAMPLE)
 
 
 def _statfs(content: dict[Any, Any]) -> Rule:

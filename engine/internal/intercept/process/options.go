@@ -79,6 +79,9 @@ func (options *Options) hold() error {
 		// Nobody can bind or connect a socket in another's place.
 		return fmt.Errorf("%s: the backend notify knows no rules about addresses", options.Rules)
 	}
+	if options.Backend == Notify && set.OneID != rules.NoRule {
+		return fmt.Errorf("%s: the backend notify knows no rule about ids", options.Rules)
+	}
 	keepFromProgram(options.Rules)
 	descriptor, err := unix.MemfdCreate("kins-intercept-rules", 0)
 	if err != nil {

@@ -166,7 +166,7 @@ func caught(numbers []int) []filter.Caught {
 
 // measured chooses a caught call that does nothing with these arguments but fail.
 func measured(numbers []int) uintptr {
-	for _, number := range []int{unix.SYS_OPENAT, unix.SYS_STATFS, unix.SYS_CONNECT} {
+	for _, number := range []int{unix.SYS_OPENAT, unix.SYS_STATFS, unix.SYS_CONNECT, unix.SYS_FCHOWN} {
 		if slices.Contains(numbers, number) {
 			return uintptr(number)
 		}

@@ -47,6 +47,9 @@ func (tracer *Tracer) seccompStop(stopped *thread) {
 	case call.NamesAddress():
 		tracer.beginAddress(stopped)
 		return
+	case call.NamesIDs():
+		tracer.beginIDs(stopped)
+		return
 	}
 	if !tracer.isInside(stopped) {
 		tracer.proceed(stopped)
@@ -195,7 +198,7 @@ func (tracer *Tracer) repeat(stopped *thread) {
 	tracer.resume(stopped, &again)
 }
 
-// resume lets the thread run on with these registers.
+// resume lets the thread run on with these registers. At the begin of a call that means: without it (seccomp(2)).
 func (tracer *Tracer) resume(stopped *thread, registers *unix.PtraceRegs) {
 	// Else the kernel might take the result for that of an interrupted call.
 	registers.Orig_rax = ^uint64(0)
@@ -257,7 +260,7 @@ func (tracer *Tracer) endCall(stopped *thread) {
 		stopped.finish()
 		return
 	}
-	if stopped.slot.Taken() {
+	if stopped.slot.Taken() || stopped.call.Kind == calls.Chown {
 		tracer.restore(stopped, &now)
 	}
 	if stopped.call.NamesAddress() && !tracer.endAddress(stopped, int64(now.Rax)) {
@@ -265,6 +268,7 @@ func (tracer *Tracer) endCall(stopped *thread) {
 	}
 	if now.Rax == 0 {
 		tracer.rewriteAnswer(stopped)
+		tracer.countIDs(stopped)
 	}
 	if stopped.call.Kind == calls.Boundary {
 		tracer.generation++

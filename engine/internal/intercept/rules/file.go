@@ -1,5 +1,5 @@
-// Package rules reads the rules file and answers which rule concerns a path, a file system, uname or an address. It touches no
-// process and no file but the rules file.
+// Package rules reads the rules file and answers which rule concerns a path, a file system, uname, an address or an
+// identity. It touches no process and no file but the rules file.
 package rules
 
 import (
@@ -36,6 +36,7 @@ type Rule struct {
 	Address  *Address  `json:"address,omitempty"`
 	Own      *Own      `json:"own,omitempty"`
 	Source   *Own      `json:"source,omitempty"`
+	OneID    *OneID    `json:"one_id,omitempty"`
 }
 
 // Redirect answers for the path From and everything below it with what lies at To. Both may have one component `*`.
@@ -69,6 +70,9 @@ type Address struct {
 type Own struct {
 	Address netip.Addr `json:"address"`
 }
+
+// OneID answers changes to ids that do not exist as if they had been made.
+type OneID struct{}
 
 // Read returns the rules of a file, ready to match. Its errors say which rule is wrong.
 func Read(name string) (*Set, error) {
@@ -130,8 +134,11 @@ func (rule *Rule) validate() error {
 			members, err = members+1, own.validate()
 		}
 	}
+	if rule.OneID != nil {
+		members++
+	}
 	if members != 1 {
-		return errors.New("a rule is one of redirect, statfs, uname, address, own, source")
+		return errors.New("a rule is one of redirect, statfs, uname, address, own, source, one_id")
 	}
 	return err
 }

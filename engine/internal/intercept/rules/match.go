@@ -15,6 +15,8 @@ type Set struct {
 	Release *Release
 	// Addresses are all rules about addresses.
 	Addresses Addresses
+	// OneID is the rule that there is one id only, or NoRule.
+	OneID int
 	// Rules is how many there are in the file.
 	Rules int
 }
@@ -64,7 +66,7 @@ func (target *Target) Terminated() []byte {
 }
 
 func compile(file []Rule) *Set {
-	set := &Set{Rules: len(file)}
+	set := &Set{OneID: NoRule, Rules: len(file)}
 	for index, rule := range file {
 		switch {
 		case rule.Redirect != nil:
@@ -81,6 +83,8 @@ func compile(file []Rule) *Set {
 			set.ByType = set.ByType || rule.Statfs.FromType != nil
 		case rule.Uname != nil && set.Release == nil:
 			set.Release = &Release{index, rule.Uname.Release}
+		case rule.OneID != nil && set.OneID == NoRule:
+			set.OneID = index
 		default:
 			set.Addresses.add(index, rule)
 		}
@@ -238,6 +242,6 @@ func (set *Set) TypeRule(answered int64, chosen int) *Type {
 }
 
 // Needs says which kinds of calls the rules are about.
-func (set *Set) Needs() (redirect, statfs, uname, address bool) {
-	return len(set.Redirects) > 0, len(set.Statfs) > 0, set.Release != nil, set.Addresses.Any()
+func (set *Set) Needs() (redirect, statfs, uname, address, identity bool) {
+	return len(set.Redirects) > 0, len(set.Statfs) > 0, set.Release != nil, set.Addresses.Any(), set.OneID != NoRule
 }
