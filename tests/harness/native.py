@@ -75,7 +75,8 @@ class Native(Environment):
     it the sysctls of kernel, vm and fs, which get back their values when the last such environment ends.
 
     With `read_only_kernel` /sys and /proc/sys are mounted read-only and control groups are not mounted at all, as in a
-    container that somebody made with unshare(1). Without `user_namespaces` making one is refused (by a filter like
+    container that somebody made with unshare(1). With `read_only_groups` they are mounted as Docker does it: to be read
+    alone. Without `user_namespaces` making one is refused (by a filter like
     Docker's, because the kernel's setting is the whole machine's). `capabilities` are all of root's, or those that
     `docker` gives a container that asks for nothing.
     """
@@ -87,6 +88,7 @@ class Native(Environment):
         root: str = "copy",
         capabilities: str = "all",
         read_only_kernel: bool = False,
+        read_only_groups: bool = False,
         user_namespaces: bool = True,
         binds: Mapping[Path, str] | None = None,
     ) -> None:
@@ -96,6 +98,7 @@ class Native(Environment):
         self.root = root
         self.capabilities = capabilities
         self.read_only_kernel = read_only_kernel
+        self.read_only_groups = read_only_groups
         self.user_namespaces = user_namespaces
         self.binds = dict(binds or {})
         DIRECTORY.mkdir(parents=True, exist_ok=True)
@@ -181,7 +184,9 @@ class Native(Environment):
                 "mount --bind proc/sys proc/sys",
                 "mount -o remount,bind,ro proc/sys",
             ]
-        return [line for group in self.groups for line in group.mount_commands()]
+        mounted = [line for group in self.groups for line in group.mount_commands()]
+        places = [shlex.quote(f"./{str(group.mount_point).lstrip('/')}") for group in self.groups]
+        return [*mounted, *(f"mount -o remount,bind,ro {place}" for place in places if self.read_only_groups)]
 
     def root_mount(self) -> str:
         """The command that makes the root directory a mount, as pivot_root(2) asks for."""

@@ -1,8 +1,10 @@
-"""The Go toolchain, for tests that ask it."""
+"""The Go toolchain, for tests that ask it, and a place that every user may enter."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 from pathlib import Path
 
 import pytest
@@ -28,3 +30,13 @@ def go() -> str:
 def gofmt() -> str:
     """The `gofmt` command."""
     return toolchain_program("gofmt")
+
+
+@pytest.fixture
+def open_path(tmp_path: Path) -> Path:
+    """An empty directory that any user may enter and nobody but us may write to; pytest's own ones are closed."""
+    for directory in (tmp_path, *tmp_path.parents):
+        if directory.stat().st_uid == os.getuid() and not directory.stat().st_mode & stat.S_ISVTX:
+            directory.chmod(directory.stat().st_mode | 0o111)
+    tmp_path.chmod(0o755)
+    return tmp_path

@@ -52,7 +52,6 @@ SAME = {
     "gvisor-9p": "gvisor-overlay",
     "gvisor-9p-docker-capabilities": "gvisor-docker-capabilities",
     "gvisor-sandbox-network": "gvisor-overlay",
-    "native-user-without-namespaces": "native-user",
 }
 # A plan for each sandbox, and for each request that makes it another one: (facts, request).
 ASKED = {

@@ -22,6 +22,7 @@ from kins.components.settings import Ports
 from kins.sandbox import Answer, Facts
 from kins.sandbox.doctor import EXPLANATIONS, Finding, anonymous, known_blockers
 from kins.sandbox.doctor.alternatives import flipped
+from kins.sandbox.levels import needs_tracer
 from kins.sandbox.probes import ANSWERS, SEVERAL, VALUES
 from kins.sys.process import CAP_SYS_ADMIN
 
@@ -30,7 +31,7 @@ from kins.sys.process import CAP_SYS_ADMIN
 EXPECTED: dict[str, tuple[str, str, str, set[str]]] = {
     "native-root": ("node", "disk", "stock", set()),
     "native-docker-capabilities": ("node", "disk", "stock", set()),
-    "native-user": ("fake", "", "", {"namespaces", "mounts", "pod_network", "control_group_creation"}),
+    "native-user": ("node", "disk", "stock", set()),
     "gvisor-overlay": ("node", "tmpfs", "no-cadvisor", set()),
     "gvisor-9p": ("node", "tmpfs", "no-cadvisor", set()),
     "gvisor-docker-capabilities": ("node", "disk", "no-cadvisor", set()),
@@ -38,15 +39,15 @@ EXPECTED: dict[str, tuple[str, str, str, set[str]]] = {
     "gvisor-sandbox-network": ("node", "tmpfs", "no-cadvisor", set()),
     "gvisor-host-network": ("node", "tmpfs", "no-cadvisor", set()),
     "gvisor-docker-capabilities-host-network": ("node", "disk", "no-cadvisor", set()),
-    "gvisor-of-2022": ("fake", "", "", {"namespaces", "mounts", "control_groups"}),
+    "gvisor-of-2022": ("fake", "", "", {"namespaces", "mounts", "control_groups", "sysctls"}),
     "native-read-only-kernel": ("node", "disk", "stock", set()),
     "native-user-without-namespaces": (
         "fake",
         "",
         "",
-        {"namespaces", "mounts", "pod_network", "control_group_creation"},
+        {"namespaces", "mounts", "pod_network"},
     ),
-    "gvisor-user": ("fake", "", "", {"namespaces", "mounts", "pod_network", "control_groups"}),
+    "gvisor-user": ("node", "disk", "stock", set()),
 }
 RECORDED = sorted(path.stem for path in FACTS.glob("*.json"))
 EXPLAINED = [each.fact for explained in EXPLANATIONS.values() for each in explained]
@@ -111,7 +112,7 @@ def test_every_fact_has_a_probe() -> None:
     asked = {*ANSWERS, *VALUES}
     several = {name for probe, failed in SEVERAL.values() for name in failed("")}
     known = {"version", "uid", "capabilities", "memory", "cores", "descriptors", "kernel_release", "seccomp_order"}
-    known |= {"user_namespace", "inside", "network_inside"}  # the probes again, in one
+    known |= {"identities", "user_namespace", "inside", "network_inside"}  # all but the first: the probes again
     assert asked | several | known == set(Facts.__struct_fields__)
 
 
@@ -138,7 +139,10 @@ def test_what_a_step_is_for_is_cured_and_no_more(name: str) -> None:
     states = {each.fact: each.state for each in diagnosis.findings}
     # Where images are copied on disk, the cure for overlays is no step.
     copied = not facts_of_node(facts).overlay_on_tmpfs.works
-    for fact in ("kernel_messages", "has_hosts_file", "sysctls", *(() if copied else ("overlay_on_data",))):
+    # Where there is a tracer in any case, two more are rules of its.
+    traced = needs_tracer(facts_of_node(facts))
+    asked = ("has_hosts_file", *(() if traced else ("kernel_messages", "sysctls")))
+    for fact in (*asked, *(() if copied else ("overlay_on_data",))):
         assert (fact in because) == (states[fact] == "cured"), fact
 
 

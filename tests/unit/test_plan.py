@@ -232,3 +232,48 @@ def test_settings_are_made_and_taken_back_where_they_are_mounted_read_only() -> 
     command = ["unshare", "--mount", "--net", "sh", "-euc", READ_ONLY_SETTINGS, sys.executable]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (done.stdout.split(), done.stderr) == (["0", "1", "0"], "")
+
+
+COVER = """
+import ctypes, os, subprocess, sys
+from pathlib import Path
+from kins.cluster.script import rendering
+from kins.plan.mounts import CoverDirectory
+from kins.sys import namespaces, user_namespaces
+system, original, way = sys.argv[1:]
+os.setgid(65534)
+os.setuid(65534)
+ctypes.CDLL(None).prctl(4, 1)  # PR_SET_DUMPABLE, as for a process that was this user from its start
+functions = Path(rendering.__file__).parent / "functions.sh"
+def cover():
+    step = CoverDirectory(target=system, original=original, because="test")
+    if way == "step":
+        step.execute()
+    else:
+        subprocess.run(["sh", "-euc", f". {functions}\\n{step.describe()}"], check=True)
+    Path(system, "made", "deeper").mkdir(parents=True)
+    found = Path(system)
+    print(*sorted(each.name for each in found.iterdir()), oct(found.stat().st_mode))
+    print((found / "file").read_text(), os.readlink(found / "link"), (found / "directory" / "inner").read_text())
+    print(*sorted(each.name for each in Path(original).iterdir()), flush=True)
+user_namespaces.run_with_private_mounts(cover)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="becoming another user needs root")
+@pytest.mark.parametrize("way", ["step", "shell"])
+def test_a_covered_directory_is_as_before_and_writable(open_path: Path, way: str) -> None:
+    """For an ordinary user, by the step and by the line of shell that says the same."""
+    system, original = open_path / "system", open_path / "original"
+    (system / "directory").mkdir(parents=True)
+    (system / "directory" / "inner").write_text("inner")
+    (system / "file").write_text("file")
+    (system / "link").symlink_to("nowhere")
+    original.mkdir()
+    os.chown(original, 65534, 65534)
+    command = [sys.executable, "-c", COVER, str(system), str(original), way]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    before = "directory file link"
+    assert done.stdout.splitlines() == [f"{before} made 0o40755", "file nowhere inner", before], done.stderr
+    assert sorted(each.name for each in system.iterdir()) == before.split()
+    assert list(original.iterdir()) == []

@@ -19,7 +19,14 @@ from typing import Any, NoReturn
 import msgspec
 import pytest
 
-from kins.cluster.decisions import ISOLATION_LIMIT, MEMORY_LIMIT, RESOLVERS_LIMIT, SILENT_LIMIT, decide
+from kins.cluster.decisions import (
+    IDENTITIES_LIMIT,
+    ISOLATION_LIMIT,
+    MEMORY_LIMIT,
+    RESOLVERS_LIMIT,
+    SILENT_LIMIT,
+    decide,
+)
 from kins.cluster.spec import ClusterSpec
 from kins.network.addresses import POD_RANGE, SERVICE_RANGE
 from kins.sandbox import Answer, Facts, choose, probe, probes, probing
@@ -150,6 +157,8 @@ def test_a_user_gets_simulated_nodes_and_is_told_why() -> None:
 
 
 NO_CONTROL_GROUPS: dict[str, Any] = {"control_groups_v2": None, "control_groups_v2_controllers": []}
+# Neither the tracer nor emulated control groups.
+NO_CURE: dict[str, Any] = {"interception": REFUSED, "fuse": REFUSED}
 LACKS: dict[str, tuple[dict[str, Any], str]] = {
     **{
         name: ({name: {"works": False, "cause": f"the kernel's word on {name}"}, "loopback_addresses": REFUSED}, name)
@@ -165,6 +174,8 @@ LACKS: dict[str, tuple[dict[str, Any], str]] = {
         f"without-{name}": ({"control_groups_v2_controllers": [*(set(REQUIRED_V2) - {name})]}, "control_groups")
         for name in REQUIRED_V2
     },
+    "settings": ({"overlay_on_proc_sys": REFUSED}, "sysctls"),
+    "one-identity": ({"identities": 1}, "identities"),
     "used-range": ({"used_ranges": ["10.42.7.9/24"]}, "used_ranges"),
     "used-supernet": ({"used_ranges": ["10.0.0.0/8"]}, "used_ranges"),
 }
@@ -173,7 +184,7 @@ LACKS: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("lack", LACKS)
 def test_each_lack_alone_forbids_a_node_and_explains_itself(lack: str) -> None:
     changes, fact = LACKS[lack]
-    choice = choose(facts(LINUX, **changes), ("10.42.0.0/16",))
+    choice = choose(facts(LINUX | NO_CURE, **changes), ("10.42.0.0/16",))
     assert choice.level == "fake"
     assert [each.fact for each in choice.lacks] == [fact]
     found = choice.lacks[0]
@@ -182,12 +193,32 @@ def test_each_lack_alone_forbids_a_node_and_explains_itself(lack: str) -> None:
         assert changes[fact]["cause"] in found.cause, "the kernel's own word"
 
 
+@pytest.mark.parametrize(
+    ("changes", "fact", "control_groups"),
+    [
+        (NO_CONTROL_GROUPS, "control_groups", "emulated"),
+        (LACKS["control-groups-read-only"][0], "control_group_creation", "emulated"),
+        ({"overlay_on_proc_sys": REFUSED}, "sysctls", "kernel"),
+        ({"identities": 1}, "identities", "kernel"),
+    ],
+)
+def test_what_no_mount_cures_the_tracer_does(changes: dict[str, Any], fact: str, control_groups: str) -> None:
+    decided = decide(facts(LINUX, **changes), ANY)
+    assert (decided.level, decided.missing) == ("node", ())
+    assert decided.interception
+    assert decided.control_groups == control_groups
+    assert (IDENTITIES_LIMIT in decided.limits) == (fact == "identities")
+    # Pods that share a network have a tracer each, and no program can have two.
+    lacks = choose(facts(LINUX | GVISOR_HOST | {"control_groups_v1_mountable": []}, **changes)).lacks
+    assert fact in {each.fact for each in lacks} or fact == "control_group_creation"
+
+
 def test_every_lack_is_named_at_once() -> None:
     changes: dict[str, Any] = {}
     for change, _ in LACKS.values():
         changes |= change
     changes |= NO_CONTROL_GROUPS
-    choice = choose(facts(LINUX, **changes), ("10.42.0.0/16",))
+    choice = choose(facts(LINUX | NO_CURE, **changes), ("10.42.0.0/16",))
     # Where there are no control groups, it is no matter whether one could be made.
     assert {each.fact for each in choice.lacks} == {fact for _, fact in LACKS.values()} - {"control_group_creation"}
 
@@ -225,7 +256,7 @@ INSIDE: dict[str, Any] = GVISOR | {"resolvers": {}}
         (GVISOR_HOST, INSIDE | {"pod_network": REFUSED}, "node", "sandbox", "shared"),
         (GVISOR_HOST, None, "node", "sandbox", "shared"),
         (UNPRIVILEGED, INSIDE | {"tun": REFUSED}, "fake", "sandbox", "bridge"),
-        (UNPRIVILEGED, INSIDE | NO_CONTROL_GROUPS | {"control_groups_v1_mountable": []}, "fake", None, None),
+        (UNPRIVILEGED, INSIDE | NO_CONTROL_GROUPS | NO_CURE | {"control_groups_v1_mountable": []}, "fake", None, None),
         (UNPRIVILEGED, None, "fake", None, None),
     ],
 )

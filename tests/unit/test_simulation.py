@@ -53,8 +53,8 @@ def made(spec: ClusterSpec, decisions: Decisions) -> Record:
     [
         ("gvisor-overlay", None, "node", 0),
         ("gvisor-overlay", 3, "node", 3),
-        ("gvisor-user", None, "fake", 1),
-        ("gvisor-user", 3, "fake", 3),
+        ("gvisor-of-2022", None, "fake", 1),
+        ("gvisor-of-2022", 3, "fake", 3),
     ],
 )
 def test_they_are_beside_a_node_or_in_its_place(sandbox: str, asked: int | None, level: Level, number: int) -> None:
@@ -106,7 +106,7 @@ def nodes(sandbox: str, number: int) -> list[dict[str, Any]]:
 
 
 def test_each_is_marked_for_people_and_for_programs() -> None:
-    for node in nodes("gvisor-user", 2):
+    for node in nodes("gvisor-of-2022", 2):
         metadata = node["metadata"]
         assert metadata["annotations"] == {"kwok.x-k8s.io/node": "fake"}, "what kwok itself goes by"
         assert metadata["labels"]["type"] == "kwok"
@@ -117,19 +117,19 @@ def test_each_is_marked_for_people_and_for_programs() -> None:
 def test_pods_for_a_real_node_are_kept_away() -> None:
     taint = {"key": "kwok.x-k8s.io/node", "value": "fake", "effect": "NoSchedule"}
     assert [node["spec"]["taints"] for node in nodes("gvisor-overlay", 2)] == [[taint], [taint]]
-    assert not any("spec" in node for node in nodes("gvisor-user", 2))
+    assert not any("spec" in node for node in nodes("gvisor-of-2022", 2))
 
 
 def test_their_kubelet_has_a_certificate_for_where_it_is() -> None:
     (identity,) = [
         each
-        for each in control_plane_identities(settings_of("gvisor-user", ClusterSpec()))
+        for each in control_plane_identities(settings_of("gvisor-of-2022", ClusterSpec()))
         if each.common_name == kwok.USER
     ]
     assert identity.ip_addresses == (kwok.ADDRESS,)
     assert all(
         {"type": kwok.ADDRESS_TYPE, "address": kwok.ADDRESS} in node["status"]["addresses"]
-        for node in nodes("gvisor-user", 2)
+        for node in nodes("gvisor-of-2022", 2)
     )
 
 

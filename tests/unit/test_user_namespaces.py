@@ -70,11 +70,29 @@ def test_mounts_inside_are_seen_nowhere_else(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_the_right_to_map_them_it_is_said_before_anything_is_made() -> None:
-    text = "import os; from kins.sys import user_namespaces; os.setuid(65534); user_namespaces.fork(0)"
-    said = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
-    assert said.returncode == 1
-    assert said.stderr.strip().endswith("mapping more than one user id needs CAP_SETUID and CAP_SETGID")
+# As an ordinary user: what is closed to that user outside is not to root inside.
+BECOMING_ROOT = """
+import ctypes, os, shutil, sys
+from functools import partial
+from pathlib import Path
+from kins.sys import user_namespaces
+os.setgid(65534)
+os.setuid(65534)
+ctypes.CDLL(None).prctl(4, 1)  # PR_SET_DUMPABLE, as for a process that was this user from its start
+place = Path(sys.argv[1]) / "place"
+(place / "closed" / "file").mkdir(parents=True)
+(place / "closed").chmod(0)
+user_namespaces.run(lambda: print(Path("/proc/self/uid_map").read_text().split(), os.getuid(), os.getgid(), flush=True))
+user_namespaces.run(partial(shutil.rmtree, place))
+"""
+
+
+def test_who_may_map_no_range_is_root_over_what_is_their_own(open_path: Path) -> None:
+    open_path.chmod(0o777)
+    command = [sys.executable, "-c", BECOMING_ROOT, str(open_path)]
+    said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    assert said.stdout == f"{['0', str(NOBODY), '1']} 0 0\n"
+    assert list(open_path.iterdir()) == []
 
 
 def test_one_mapped_id_is_not_enough_for_images(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from kins.cgroupfs.enforcement import Enforcement
 from kins.cgroupfs.files import of_version
 from kins.cgroupfs.filesystem import ControlGroupFileSystem
 from kins.errors import KinsError
-from kins.sys import mounts
+from kins.sys import mounts, user_namespaces
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,10 @@ def start(name: str, work: Callable[[], None]) -> None:
 def mounted(mount: Path) -> int:
     """Mount, and return the descriptor on which the kernel asks (fuse(4)). Raises OSError."""
     device = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
-    options = f"fd={device},rootmode=40000,user_id={os.getuid()},group_id={os.getgid()},allow_other,default_permissions"
+    options = f"fd={device},rootmode=40000,user_id={os.getuid()},group_id={os.getgid()},allow_other"
+    if user_namespaces.identities() > 1:
+        # Else everybody is the owner, whom gVisor does not know by that namespace's number.
+        options += ",default_permissions"
     try:
         mounts.mount(SOURCE, str(mount), "fuse", mounts.MS_NOSUID | mounts.MS_NODEV, options)
     except OSError:

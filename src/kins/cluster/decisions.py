@@ -19,10 +19,13 @@ from kins.network.addresses import (
 from kins.sandbox import Facts, choose
 from kins.sandbox.levels import (
     control_group_layout,
+    has_identities,
     has_usage_of_root,
     image_store,
     image_store_size,
     in_user_namespace,
+    needs_emulated_control_groups,
+    needs_tracer,
     pod_network,
 )
 
@@ -49,6 +52,10 @@ SIMULATED_LIMIT = (
 ISOLATION_LIMIT = (
     "user-namespace: the node has a network of its own, because this sandbox lets nobody change its network: pods and "
     "Services are reached from outside by published ports and kubectl port-forward, and not by their addresses"
+)
+IDENTITIES_LIMIT = (
+    "identities: this sandbox has one user id for everything: programs of pods run as root of their container, "
+    "whatever user they have or ask for, and every file is theirs"
 )
 IMAGES_LIMIT = (
     "unpacked images are in memory (tmpfs), {size:.1f} GiB at most, because overlay works on nothing else here: the "
@@ -90,7 +97,7 @@ def resting_on(facts: Facts, decisions: Decisions) -> Facts:
 
 
 def _decide(facts: Facts, spec: ClusterSpec) -> Decisions:
-    emulated = "cgroupfs" in spec.additions
+    emulated = "cgroupfs" in spec.additions or needs_emulated_control_groups(facts)
     choice = choose(facts, (POD_RANGE, SERVICE_RANGE, LOAD_BALANCER_RANGE), emulated_control_groups=emulated)
     missing = tuple(
         Missing(fact=lack.fact, cause=lack.cause, consequence=lack.consequence, hint=lack.hint) for lack in choice.lacks
@@ -103,7 +110,7 @@ def _decide(facts: Facts, spec: ClusterSpec) -> Decisions:
         kubelet=_kubelet(facts, spec.kubelet, emulated=emulated),
         snapshotter=snapshotter,
         images_on=images_on,
-        interception=bool(spec.additions),
+        interception=bool(spec.additions or needs_tracer(facts)),
         control_groups="emulated" if emulated else "kernel",
         resolvers=_resolvers(facts),
         supplied=tuple(name for name, found in facts.programs.items() if not found),
@@ -165,6 +172,8 @@ def _limits(facts: Facts, images_on: str, *, emulated: bool) -> tuple[str, ...]:
         limits += [SHARED_LIMIT, PLACES_LIMIT, FORWARD_LIMIT]
     elif not facts.tun.works:
         limits.append(f"{EGRESS_LIMIT} ({facts.tun.cause})")
+    if not has_identities(facts):
+        limits.append(IDENTITIES_LIMIT)
     if emulated:
         limits.append(WATCHED_LIMIT)
     elif not has_usage_of_root(facts):

@@ -11,16 +11,19 @@ from kins.cluster.spec import Record
 from kins.components import Layout, Settings, kubelet
 from kins.components.cgroupfs import CONTROL_GROUPS, VERSION
 from kins.sandbox import Facts
+from kins.sandbox.levels import has_identities
 from kins.supervise import Component
 
 
 def rules(files: Layout, record: Record, facts: Facts) -> bytes:
-    """The rules of this node as the tracer reads them: kernel settings and messages that mounts would give, and the
-    emulated control groups."""
+    """The rules of this node as the tracer reads them: kernel settings and messages that mounts would give, emulated
+    control groups, and owners where there is one id for all."""
     silent = not facts.kernel_messages.works
     found = [*intercept.node_rules(kubelet.SYSCTLS, str(files.kernel_settings), without_kernel_messages=silent)]
     if record.decisions.control_groups == "emulated":
         found += [intercept.convert(each) for each in cgroupfs.rules(CONTROL_GROUPS, VERSION)]
+    if not has_identities(facts):
+        found.append(intercept.OneId())
     return intercept.encode(found)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +15,7 @@ from kins.cluster.spec import Record, validate_name
 from kins.components import Layout
 from kins.errors import KinsError, UsageError
 from kins.sandbox.probing import clear_remains
-from kins.sys import process
+from kins.sys import process, user_namespaces
 
 Data = TypeVar("Data")
 # sockaddr_un holds 108 bytes (unix(7)); the longest name below a cluster's directory is that of a notify socket.
@@ -116,8 +117,16 @@ def _living(path: Path) -> ProcessRecord | None:
     return found if found is not None and found.is_alive() else None
 
 
+def _remove(directory: Path) -> None:
+    """A node of an ordinary user leaves directories that only root of its user namespace may change."""
+    try:
+        shutil.rmtree(directory)
+    except PermissionError:
+        user_namespaces.run(partial(shutil.rmtree, directory))
+
+
 def forget(files: Layout) -> None:
     """Remove everything that the cluster has on disk."""
     if files.directory.exists():
-        shutil.rmtree(files.directory)
+        _remove(files.directory)
     clear_remains(home_directory.path())

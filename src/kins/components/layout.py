@@ -53,6 +53,7 @@ class Layout:
         self.egress = self.runtime / "egress"
         self.outside_socket = self.runtime / "outside.sock"
         self.kernel_settings = self.runtime / "proc-sys"
+        self.covered = self.runtime / "covered"
 
     def log(self, component: str) -> Path:
         """The log of a component."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import stat
+from pathlib import Path
 from typing import Literal
 
 from kins.plan.step import NamespaceStep
@@ -46,6 +49,41 @@ class BindMount(NamespaceStep, frozen=True, kw_only=True):
     def execute(self) -> None:
         mounts.bind(self.source, self.target)
         mounts.make_private(self.target)
+
+
+class CoverDirectory(NamespaceStep, frozen=True, kw_only=True):
+    """A writable `target` for who may not write to it: a tmpfs with everything in it that was there, at this moment.
+
+    What was there is seen at `original` too, an existing directory. Mounts of another user namespace cannot be taken
+    apart (mount_namespaces(7)), so that binds take along what is mounted below.
+    """
+
+    target: str
+    original: str
+
+    def describe(self) -> str:
+        return f"cover {shlex.quote(self.target)} {shlex.quote(self.original)}"
+
+    def execute(self) -> None:
+        mode = stat.S_IMODE(os.stat(self.target).st_mode)
+        mounts.bind(self.target, self.original, recursive=True)
+        mounts.make_private(self.original, recursive=True)
+        mounts.mount("kins", self.target, "tmpfs", 0, f"mode={mode:04o}")
+        mounts.make_private(self.target)
+        with os.scandir(self.original) as entries:
+            for entry in entries:
+                _bind_entry(entry, Path(self.target, entry.name))
+
+
+def _bind_entry(entry: os.DirEntry[str], place: Path) -> None:
+    if entry.is_symlink():
+        place.symlink_to(os.readlink(entry.path))
+    elif entry.is_dir():
+        place.mkdir()
+        mounts.bind(entry.path, str(place), recursive=True)
+    else:
+        place.touch()
+        mounts.bind(entry.path, str(place))
 
 
 class Unmount(NamespaceStep, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kins.plan.control_groups import ClearControlGroups, EnterControlGroups
 from kins.plan.files import CreateFile, MakeDirectory
 from kins.plan.kernel import AddAddress, AddBridge, MakeControlGroup, SetSysctl
-from kins.plan.mounts import BindMount, MountFileSystem, SetPropagation, Unmount
+from kins.plan.mounts import BindMount, CoverDirectory, MountFileSystem, SetPropagation, Unmount
 
 AnyStep = (
     CreateFile
@@ -17,6 +17,7 @@ AnyStep = (
     | EnterControlGroups
     | SetSysctl
     | BindMount
+    | CoverDirectory
     | MountFileSystem
     | SetPropagation
     | Unmount

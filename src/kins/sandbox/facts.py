@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from kins.sys.user_namespaces import ALL_IDENTITIES
+
 VERSION = 3
 
 
@@ -86,12 +88,16 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     used_ranges: tuple[str, ...]
 
     # Below: since version 3. Defaults are for records of before.
+    # how many user ids, and group ids, the sandbox's user namespace maps (user_namespaces(7)); usually all there are
+    identities: int = ALL_IDENTITIES
     # uname(2)'s release, which containerd goes by
     kernel_release: str = ""
     # RLIMIT_NOFILE, hard; -1 for none
     descriptors: int = -1
     # by directory: `/`, `/tmp` and so on, and `data`, which holds the clusters
     file_systems: dict[str, FileSystem] = {}
+    # directories of the system, of those in which a node makes something, that cannot be written
+    unwritable: tuple[str, ...] = ()
     # a program executed by way of symbolic links
     linked_programs: Answer = UNASKED
     mount_namespace: Answer = UNASKED
@@ -136,7 +142,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     authorities: tuple[str, ...] = ()
     # programs that others' node software, or a helper of ours, would use
     other_programs: dict[str, bool] = {}
-    # a user namespace of our own with a range of ids, in which the probes could be run again
+    # a user namespace of our own, in which the probes could be run again
     user_namespace: Answer = NEEDLESS
     # their answers there; asked where the sandbox itself carries no such node
     inside: Facts | None = None

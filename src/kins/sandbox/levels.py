@@ -8,11 +8,24 @@ from typing import Literal
 import msgspec
 
 from kins.sandbox.facts import Facts
+from kins.sys.user_namespaces import IDENTITIES
 
 # What the kubelet's container manager asks for (pkg/kubelet/cm/container_manager_linux.go,
 # validateSystemRequirements) and what its pods' limits need.
 REQUIRED_V1 = ("cpu", "cpuacct", "cpuset", "memory", "pids")
 REQUIRED_V2 = ("cpu", "cpuset", "memory", "pids")
+CONTROL_GROUP_FACTS = ("control_groups", "control_group_creation")
+
+
+# pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables
+WRITTEN_BY_THE_KUBELET = (
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "kernel/keys/root_maxkeys",
+    "kernel/keys/root_maxbytes",
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+)
 
 
 class Lack(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,9 +65,37 @@ NEEDS = {
 def choose(facts: Facts, ranges: tuple[str, ...] = (), *, emulated_control_groups: bool = False) -> Choice:
     """The best level that these facts allow: simulated nodes ask nothing of the kernel. `ranges` are the address ranges
     that a real node wants for itself."""
-    groups = [] if emulated_control_groups else _control_groups(facts)
-    lacks = [*_answers(facts), *groups, *_ranges(facts, ranges)]
+    uncured = [
+        lack
+        for lack in _beyond_mounts(facts)
+        if not _can_trace(facts)
+        or (lack.fact in CONTROL_GROUP_FACTS and not (emulated_control_groups or facts.fuse.works))
+    ]
+    lacks = [*_answers(facts), *uncured, *_ranges(facts, ranges)]
     return Choice(level="fake" if lacks else "node", lacks=tuple(lacks))
+
+
+def needs_tracer(facts: Facts) -> tuple[str, ...]:
+    """The facts for which a node's software runs under the tracer, because no mount cures what they lack."""
+    return tuple(lack.fact for lack in _beyond_mounts(facts))
+
+
+def needs_emulated_control_groups(facts: Facts) -> bool:
+    """Whether the kernel has no control groups for a node, so that the tracer leads to emulated ones."""
+    return bool(_control_groups(facts))
+
+
+def has_identities(facts: Facts) -> bool:
+    """Whether files and processes of containers can have an owner of their own; by `identities`."""
+    return facts.identities >= IDENTITIES
+
+
+def settings_are_there(facts: Facts) -> bool:
+    """Whether the kubelet finds each setting and can write it."""
+    return all(
+        (found := facts.sysctls.get(name)) is not None and found.value is not None and bool(found.writable)
+        for name in WRITTEN_BY_THE_KUBELET
+    )
 
 
 def pod_network(facts: Facts) -> Literal["bridge", "shared"]:
@@ -131,6 +172,35 @@ def _answers(facts: Facts) -> list[Lack]:
     ]
 
 
+def _beyond_mounts(facts: Facts) -> list[Lack]:
+    found = _control_groups(facts)
+    if not (settings_are_there(facts) or facts.overlay_on_proc_sys.works):
+        found.append(
+            Lack(
+                fact="sysctls",
+                cause=f"settings below /proc/sys cannot be written, and no overlay hides it: "
+                f"{facts.overlay_on_proc_sys.cause}",
+                consequence="the kubelet ends when it cannot write them",
+                hint="a writable /proc/sys, or a sandbox with ptrace and seccomp filters",
+            )
+        )
+    if not has_identities(facts):
+        found.append(
+            Lack(
+                fact="identities",
+                cause=f"{facts.identities} user or group ids are mapped, where images have files of {IDENTITIES}",
+                consequence="files of images cannot be given to their owners",
+                hint="run the sandbox as root with CAP_SETUID and CAP_SETGID, or with ptrace and seccomp filters",
+            )
+        )
+    return found
+
+
+def _can_trace(facts: Facts) -> bool:
+    """Whether the tracer can stand in; where pods share a network each has a tracer already."""
+    return facts.interception.works and pod_network(facts) == "bridge"
+
+
 def _control_groups(facts: Facts) -> list[Lack]:
     if control_group_layout(facts) != "none":
         return [] if facts.control_group_creation.works else [_fixed_control_groups(facts)]
@@ -149,7 +219,7 @@ def _fixed_control_groups(facts: Facts) -> Lack:
         fact="control_group_creation",
         cause=f"control_group_creation: {facts.control_group_creation.cause}",
         consequence="the node makes a group of its own in each hierarchy that is mounted",
-        hint="mount /sys/fs/cgroup writable, or try: kins up --with intercept,cgroupfs",
+        hint="mount /sys/fs/cgroup writable, or give the sandbox /dev/fuse, ptrace and seccomp filters",
     )
 
 

@@ -1,4 +1,4 @@
-"""User namespaces in which a range of ids is mapped (user_namespaces(7))."""
+"""User namespaces (user_namespaces(7)): with a range of ids for whoever may map one, else with one's own id alone."""
 
 from __future__ import annotations
 
@@ -13,6 +13,21 @@ from kins.sys import mounts, namespaces, process
 
 # Images have files of any of these ids; each stands for the same one outside.
 IDENTITIES = 65536
+# As the kernel's own user namespace maps them.
+ALL_IDENTITIES = 2**32 - 1
+
+
+def identities() -> int:
+    """How many user ids this process's namespace maps, or group ids if they are fewer. All where the kernel does not
+    say."""
+    return min(map(_mapped, (Path("/proc/self/uid_map"), Path("/proc/self/gid_map"))))
+
+
+def _mapped(table: Path) -> int:
+    try:
+        return sum(int(line.split()[2]) for line in table.read_text().splitlines())
+    except OSError:
+        return ALL_IDENTITIES
 
 
 def fork(flags: int) -> int:
@@ -20,7 +35,6 @@ def fork(flags: int) -> int:
 
     Its ids are mapped by the parent: the child itself could map no more than one. Raises OSError.
     """
-    _check_right()
     said, say = os.pipe()
     told, tell = os.pipe()
     pid = os.fork()
@@ -44,12 +58,17 @@ def fork(flags: int) -> int:
     return pid
 
 
+def run(function: Callable[[], None], flags: int = 0) -> None:
+    """Run a function in a child process that is root of a user namespace of its own. Raises OSError."""
+    pid = fork(flags)
+    if pid == 0:
+        namespaces.end_with(function)
+    namespaces.wait(pid)
+
+
 def run_with_private_mounts(function: Callable[[], None]) -> None:
     """As that of `namespaces`, for those who may mount nothing themselves. Raises OSError."""
-    pid = fork(namespaces.CLONE_NEWNS)
-    if pid == 0:
-        namespaces.end_with(partial(_privately, function))
-    namespaces.wait(pid)
+    run(partial(_privately, function), namespaces.CLONE_NEWNS)
 
 
 def _privately(function: Callable[[], None]) -> None:
@@ -57,19 +76,20 @@ def _privately(function: Callable[[], None]) -> None:
     function()
 
 
-def _check_right() -> None:
-    """Without these the kernel maps one id, and an image with a file of another one could not be unpacked."""
-    if not (process.has_capability(process.CAP_SETUID) and process.has_capability(process.CAP_SETGID)):
-        raise OSError(errno.EPERM, "mapping more than one user id needs CAP_SETUID and CAP_SETGID")
-
-
 def _map(pid: int, said: int) -> None:
     answer = os.read(said, 1)
     if answer != b"\0":
         number = answer[0] if answer else errno.EIO
         raise OSError(number, f"unshare: a new user namespace: {os.strerror(number)}")
-    for name in ("uid_map", "gid_map"):
-        Path(f"/proc/{pid}/{name}").write_text(f"0 0 {IDENTITIES}\n")
+    told = Path(f"/proc/{pid}")
+    if process.has_capability(process.CAP_SETUID) and process.has_capability(process.CAP_SETGID):
+        users = groups = f"0 0 {IDENTITIES}\n"
+    else:
+        # The kernel lets us map our own id, and the group only with setgroups(2) given up.
+        (told / "setgroups").write_text("deny")
+        users, groups = f"0 {os.geteuid()} 1\n", f"0 {os.getegid()} 1\n"
+    (told / "uid_map").write_text(users)
+    (told / "gid_map").write_text(groups)
 
 
 def _become_root(flags: int, say: int, told: int) -> None:

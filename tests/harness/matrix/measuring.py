@@ -10,13 +10,7 @@ from typing import TypeVar
 import msgspec
 from tests.harness import BUILD
 from tests.harness.matrix.promises import keep
-from tests.harness.matrix.rows import (
-    NODE,
-    NODE_IN_USER_NAMESPACE,
-    NODE_SHARING,
-    NODE_SHARING_IN_USER_NAMESPACE,
-    Row,
-)
+from tests.harness.matrix.rows import EMULATED, IN_USER_NAMESPACE, NODE, SHARING, TRACED, Row, node
 from tests.harness.wheel import ENVIRONMENT
 from tests.scenario.cluster import PATIENCE
 
@@ -83,12 +77,12 @@ def in_words(decisions: dict[str, object]) -> str:
     if level != NODE:
         return level
     ways = {
-        ("sandbox", "bridge"): NODE,
-        ("sandbox", "shared"): NODE_SHARING,
-        ("user-namespace", "bridge"): NODE_IN_USER_NAMESPACE,
-        ("user-namespace", "shared"): NODE_SHARING_IN_USER_NAMESPACE,
+        IN_USER_NAMESPACE: decisions["isolation"] == "user-namespace",
+        SHARING: decisions["pod_network"] == "shared",
+        EMULATED: decisions["control_groups"] == "emulated",
+        TRACED: decisions["interception"],
     }
-    return ways[str(decisions["isolation"]), str(decisions["pod_network"])]
+    return node(*(way for way, taken in ways.items() if taken))
 
 
 def timed(do: Callable[[], Result]) -> tuple[Result, float]:

@@ -14,11 +14,9 @@ from tests.harness.native import Native
 from tests.harness.rootfs import USER_ID
 from tests.harness.wheel import kins_tree
 
-# How a node is had: with the sandbox's own privileges, in a user namespace, with pods in the sandbox's network, or in
-# both of these ways.
-NODE, NODE_IN_USER_NAMESPACE, NODE_SHARING = "node", "node (user namespace)", "node (shared network)"
-NODE_SHARING_IN_USER_NAMESPACE = "node (user namespace, shared network)"
-FAKE = "fake"
+NODE, FAKE = "node", "fake"
+# How a node is had where the sandbox does not give all that it asks for, in this order.
+IN_USER_NAMESPACE, SHARING, EMULATED, TRACED = "user namespace", "shared network", "emulated control groups", "tracer"
 
 CAPABILITIES = {"all": "all capabilities", "docker": "Docker's default capabilities"}
 NETWORKS = {"none": "no network", "sandbox": "a network of its own", "host": "the host's network"}
@@ -40,6 +38,11 @@ class Row:
         return self.name.startswith("gvisor")
 
 
+def node(*ways: str) -> str:
+    """A node that is had in these ways."""
+    return f"{NODE} ({', '.join(ways)})" if ways else NODE
+
+
 def gvisor(
     root: str = "overlay", capabilities: str = "all", network: str = "none", *, old: bool = False
 ) -> Environment:
@@ -54,13 +57,12 @@ def gvisor(
     )
 
 
-def native(capabilities: str = "all", *, read_only_kernel: bool = False, user_namespaces: bool = True) -> Environment:
-    """This machine's kernel, with the same in it."""
+def native(capabilities: str = "all", **options: bool) -> Environment:
+    """This machine's kernel, with the same in it; for `options` see `Native`."""
     return Native(
         kins_tree(),
         capabilities=capabilities,
-        read_only_kernel=read_only_kernel,
-        user_namespaces=user_namespaces,
+        **options,
         binds={**image_binds(image_archives()), BUILD / "tools": "/tools", ROOT / "tests/charts": "/charts"},
     )
 
@@ -78,22 +80,33 @@ def gvisor_row(root: str, capabilities: str, network: str) -> Row:
 def expected_in_gvisor(capabilities: str, network: str) -> str:
     """Nothing can be mounted without CAP_SYS_ADMIN, but in a user namespace; with the host's network a new network
     namespace has no IPv4."""
-    if network == "host":
-        return NODE_SHARING if capabilities == "all" else NODE_SHARING_IN_USER_NAMESPACE
-    return NODE if capabilities == "all" else NODE_IN_USER_NAMESPACE
+    own = () if capabilities == "all" else (IN_USER_NAMESPACE,)
+    return node(*own, *((SHARING,) if network == "host" else ()))
 
 
 OTHERS = (
-    Row("gvisor-user", "gVisor, an ordinary user", lambda: gvisor(capabilities="docker"), FAKE, USER_ID),
+    Row(
+        "gvisor-user",
+        "gVisor, an ordinary user",
+        lambda: gvisor(capabilities="docker"),
+        node(IN_USER_NAMESPACE, EMULATED, TRACED),
+        USER_ID,
+    ),
     Row("gvisor-2022", "gVisor of 2022 (Debian's package), 9p root", lambda: gvisor("9p", old=True), FAKE),
     Row("native-root", "Linux, root", native, NODE),
     Row(
         "native-docker",
         "Linux, root with Docker's default capabilities, user namespaces allowed",
         lambda: native("docker"),
-        NODE_IN_USER_NAMESPACE,
+        node(IN_USER_NAMESPACE),
     ),
-    Row("native-user", "Linux, an ordinary user", native, FAKE, USER_ID),
+    Row(
+        "native-groups",
+        "Linux, root, control groups read-only",
+        lambda: native(read_only_groups=True),
+        node(EMULATED, TRACED),
+    ),
+    Row("native-user", "Linux, an ordinary user", native, node(IN_USER_NAMESPACE, EMULATED, TRACED), USER_ID),
     Row(
         "native-user-alone",
         "Linux, an ordinary user, no user namespaces",

@@ -16,6 +16,8 @@
 #   with CAP_SYS_ADMIN
 # - no control group hierarchy with cpu, cpuset, memory and pids is mounted or can be mounted. the kubelet and runc
 #   place containers in control groups. run the sandbox as root with CAP_SYS_ADMIN, or with a writable /sys/fs/cgroup
+# - settings below /proc/sys cannot be written, and no overlay hides it: [Errno 22] mount none: Invalid argument: '…'.
+#   the kubelet ends when it cannot write them. a writable /proc/sys, or a sandbox with ptrace and seccomp filters
 #
 # What this level does not do here:
 # - simulated: pods on simulated nodes report that they run, and nothing in them does: no logs, no exec, no open ports,
@@ -109,6 +111,26 @@ remove_groups() {
     return 1
 }
 
+# cover DIRECTORY ORIGINAL: a writable view of what cannot be written; the second is where it is seen as it was
+cover() {
+    mount --rbind "$1" "$2"
+    mount --make-rprivate "$2"
+    mount -t tmpfs -o "mode=$(stat -c %a "$1")" kins "$1"
+    mount --make-private "$1"
+    for entry in "$2"/* "$2"/.[!.]*; do
+        place=$1/$(basename "$entry")
+        if [ -L "$entry" ]; then
+            cp -P "$entry" "$place"
+        elif [ -d "$entry" ]; then
+            mkdir "$place"
+            mount --rbind "$entry" "$place"
+        elif [ -e "$entry" ]; then
+            : > "$place"
+            mount --bind "$entry" "$place"
+        fi
+    done
+}
+
 undo() {
     [ -e "$CLUSTER/undo" ] || return 0
     sed '1!G;h;$!d' "$CLUSTER/undo" > "$CLUSTER/undo-in-order"
@@ -171,7 +193,8 @@ end_inside() {
 
 # forget: the cluster's directory, and those above it that were made for it
 forget() {
-    rm -rf "$CLUSTER"
+    # what containers of an ordinary user made may be closed to that user, who is root in a namespace alone
+    rm -rf "$CLUSTER" 2> /dev/null || unshare --user --map-root-user rm -rf "$CLUSTER"
     place=$(dirname "$CLUSTER")
     while [ "$place" != "$above" ] && rmdir "$place" 2> /dev/null; do
         place=$(dirname "$place")
@@ -243,7 +266,7 @@ stay_inside() {
 
 ### What this script needs
 
-need base64 basename cat chmod dirname env grep id ln mkdir rm rmdir sed sleep tail
+need base64 basename cat chmod cp dirname env grep id ln mkdir rm rmdir sed sleep stat tail
 
 if [ "${1-}" != --inside ]; then
     outside "$0" "$@"

@@ -111,6 +111,26 @@ remove_groups() {
     return 1
 }
 
+# cover DIRECTORY ORIGINAL: a writable view of what cannot be written; the second is where it is seen as it was
+cover() {
+    mount --rbind "$1" "$2"
+    mount --make-rprivate "$2"
+    mount -t tmpfs -o "mode=$(stat -c %a "$1")" kins "$1"
+    mount --make-private "$1"
+    for entry in "$2"/* "$2"/.[!.]*; do
+        place=$1/$(basename "$entry")
+        if [ -L "$entry" ]; then
+            cp -P "$entry" "$place"
+        elif [ -d "$entry" ]; then
+            mkdir "$place"
+            mount --rbind "$entry" "$place"
+        elif [ -e "$entry" ]; then
+            : > "$place"
+            mount --bind "$entry" "$place"
+        fi
+    done
+}
+
 undo() {
     [ -e "$CLUSTER/undo" ] || return 0
     sed '1!G;h;$!d' "$CLUSTER/undo" > "$CLUSTER/undo-in-order"
@@ -173,7 +193,8 @@ end_inside() {
 
 # forget: the cluster's directory, and those above it that were made for it
 forget() {
-    rm -rf "$CLUSTER"
+    # what containers of an ordinary user made may be closed to that user, who is root in a namespace alone
+    rm -rf "$CLUSTER" 2> /dev/null || unshare --user --map-root-user rm -rf "$CLUSTER"
     place=$(dirname "$CLUSTER")
     while [ "$place" != "$above" ] && rmdir "$place" 2> /dev/null; do
         place=$(dirname "$place")
@@ -246,7 +267,7 @@ stay_inside() {
 ### What this script needs
 
 [ "$(id -u)" = 0 ] || fail "run it as root"
-need base64 basename cat chmod dirname env grep id ln mkdir rm rmdir sed sleep tail find hostname mount umount unshare
+need base64 basename cat chmod cp dirname env grep id ln mkdir rm rmdir sed sleep stat tail find hostname mount umount unshare
 # iproute2 is missing in many images: then kins' own Python does what is asked of it here
 command -v ip > /dev/null || ip() { /opt/kins/bin/python -P -m kins.plan.ip "$@"; }
 

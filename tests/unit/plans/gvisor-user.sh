@@ -1,5 +1,5 @@
 #!/bin/sh
-# What `kins up` would do in this sandbox now, as a script: cluster 'default', level fake.
+# What `kins up` would do in this sandbox now, as a script: cluster 'default', level node.
 #
 #   kins plan > plan.sh
 #   sh plan.sh                     until Ctrl-C
@@ -9,24 +9,26 @@
 # remembers the cluster for other commands, makes it kubectl's current context, stops it in order, starts what dies after
 # a growing pause, and keeps logs within a size. Names and ports below were chosen when the script was printed.
 #
-# What is missing for more than that:
-# - namespaces: [Errno 1] unshare: Operation not permitted (this sandbox does not allow it). a node lives in mount, pid,
-#   ipc and uts namespaces of its own. run the sandbox as root with CAP_SYS_ADMIN
-# - mounts: [Errno 1] unshare: Operation not permitted (this sandbox does not allow it). volumes and containers are
-#   mounts. run the sandbox as root with CAP_SYS_ADMIN
-# - pod_network: [Errno 1] unshare: Operation not permitted (this sandbox does not allow it). pods need network
-#   namespaces, joined by veths and a bridge. give the sandbox a network of its own and CAP_NET_ADMIN (gVisor:
-#   --network=sandbox or none, not host)
-# - no control group hierarchy with cpu, cpuset, memory and pids is mounted or can be mounted. the kubelet and runc
-#   place containers in control groups. run the sandbox as root with CAP_SYS_ADMIN, or with a writable /sys/fs/cgroup
+# Decided by the facts of this sandbox (kins up writes them to facts.json):
+# - kubelet stock: control_groups: the emulated ones have the files that cAdvisor needs
+# - images: snapshotter native, on disk
+# - control groups: emulated; interception: yes
+# - the node lives in a user namespace of its own, with a network of its own
+# - outside names: none
+# - a relay to the outside: yes
 #
 # What this level does not do here:
-# - simulated: pods on simulated nodes report that they run, and nothing in them does: no logs, no exec, no open ports,
-#   no figures, no webhooks; each of these nodes and pods is marked kwok.x-k8s.io/node=fake
+# - network-policy: NetworkPolicy objects are accepted and not enforced
+# - resolvers: pods find no outside names; this sandbox has no resolver in reach (/etc/resolv.conf)
+# - identities: this sandbox has one user id for everything: programs of pods run as root of their container, whatever
+#   user they have or ask for, and every file is theirs
+# - CPU limits of containers are stored and not enforced; memory limits are, by a look at their processes
+# - user-namespace: the node has a network of its own, because this sandbox lets nobody change its network: pods and
+#   Services are reached from outside by published ports and kubectl port-forward, and not by their addresses
 
 set -eu
 CLUSTER=/home/kins/clusters/default
-ENTER=''
+ENTER='/opt/kins/bin/python -P -m kins.cluster.user_namespace /home/kins/clusters/default/run/outside.sock --'
 
 # The same in every plan: how a script notes what to undo, keeps programs running, waits, and ends. Its variables:
 # CLUSTER, the directory of all files; ENTER, the command that makes the namespaces of a node, empty without one.
@@ -112,6 +114,26 @@ remove_groups() {
     return 1
 }
 
+# cover DIRECTORY ORIGINAL: a writable view of what cannot be written; the second is where it is seen as it was
+cover() {
+    mount --rbind "$1" "$2"
+    mount --make-rprivate "$2"
+    mount -t tmpfs -o "mode=$(stat -c %a "$1")" kins "$1"
+    mount --make-private "$1"
+    for entry in "$2"/* "$2"/.[!.]*; do
+        place=$1/$(basename "$entry")
+        if [ -L "$entry" ]; then
+            cp -P "$entry" "$place"
+        elif [ -d "$entry" ]; then
+            mkdir "$place"
+            mount --rbind "$entry" "$place"
+        elif [ -e "$entry" ]; then
+            : > "$place"
+            mount --bind "$entry" "$place"
+        fi
+    done
+}
+
 undo() {
     [ -e "$CLUSTER/undo" ] || return 0
     sed '1!G;h;$!d' "$CLUSTER/undo" > "$CLUSTER/undo-in-order"
@@ -174,7 +196,8 @@ end_inside() {
 
 # forget: the cluster's directory, and those above it that were made for it
 forget() {
-    rm -rf "$CLUSTER"
+    # what containers of an ordinary user made may be closed to that user, who is root in a namespace alone
+    rm -rf "$CLUSTER" 2> /dev/null || unshare --user --map-root-user rm -rf "$CLUSTER"
     place=$(dirname "$CLUSTER")
     while [ "$place" != "$above" ] && rmdir "$place" 2> /dev/null; do
         place=$(dirname "$place")
@@ -246,14 +269,16 @@ stay_inside() {
 
 ### What this script needs
 
-need base64 basename cat chmod dirname env grep id ln mkdir rm rmdir sed sleep tail
+need base64 basename cat chmod cp dirname env grep id ln mkdir rm rmdir sed sleep stat tail find hostname mount umount unshare
+# iproute2 is missing in many images: then kins' own Python does what is asked of it here
+command -v ip > /dev/null || ip() { /opt/kins/bin/python -P -m kins.plan.ip "$@"; }
 
 if [ "${1-}" != --inside ]; then
     outside "$0" "$@"
     exit
 fi
 
-### The cluster's directory
+### The cluster's directory, from inside of the namespaces
 
 started_inside
 
@@ -294,8 +319,7 @@ export PATH="$CLUSTER/bin:$PATH" KUBECONFIG="$CLUSTER/kubeconfig" KUBECACHEDIR="
   {"name":"kube-scheduler","common_name":"system:kube-scheduler"},
   {"name":"provisioner","common_name":"kins:provisioner"},
   {"name":"front-proxy-client","common_name":"front-proxy-client","authority":"front-proxy-ca"},
-  {"name":"kube-apiserver","common_name":"kube-apiserver","dns_names":["localhost","kubernetes","kubernetes.default","kubernetes.default.svc","kubernetes.default.svc.cluster.local"],"ip_addresses":["127.0.0.1","10.42.0.1","10.43.0.1"]},
-  {"name":"kwok","common_name":"kins:kwok","ip_addresses":["127.0.0.1"]}
+  {"name":"kube-apiserver","common_name":"kube-apiserver","dns_names":["localhost","kubernetes","kubernetes.default","kubernetes.default.svc","kubernetes.default.svc.cluster.local"],"ip_addresses":["127.0.0.1","10.42.0.1","10.43.0.1"]}
 ]
 END
 
@@ -362,28 +386,6 @@ users:
   user:
     client-certificate-data: $(base64 -w 0 /home/kins/clusters/default/pki/provisioner.crt)
     client-key-data: $(base64 -w 0 /home/kins/clusters/default/pki/provisioner.key)
-current-context: kins-default
-END
-
-# kwok
-cat > /home/kins/clusters/default/config/kwok.kubeconfig <<END
-apiVersion: v1
-kind: Config
-clusters:
-- name: kins-default
-  cluster:
-    server: https://127.0.0.1:40001
-    certificate-authority-data: $(base64 -w 0 /home/kins/clusters/default/pki/ca.crt)
-contexts:
-- name: kins-default
-  context:
-    cluster: kins-default
-    user: kins-default
-users:
-- name: kins-default
-  user:
-    client-certificate-data: $(base64 -w 0 /home/kins/clusters/default/pki/kwok.crt)
-    client-key-data: $(base64 -w 0 /home/kins/clusters/default/pki/kwok.key)
 current-context: kins-default
 END
 
@@ -464,7 +466,7 @@ component kube-apiserver env -i \
     --kubelet-client-certificate=/home/kins/clusters/default/pki/kube-apiserver-kubelet-client.crt \
     --kubelet-client-key=/home/kins/clusters/default/pki/kube-apiserver-kubelet-client.key \
     --kubelet-certificate-authority=/home/kins/clusters/default/pki/ca.crt \
-    --kubelet-preferred-address-types=InternalDNS,InternalIP,Hostname \
+    --kubelet-preferred-address-types=InternalIP,Hostname \
     --requestheader-client-ca-file=/home/kins/clusters/default/pki/front-proxy-ca.crt \
     --requestheader-allowed-names=front-proxy-client \
     --requestheader-extra-headers-prefix=X-Remote-Extra- \
@@ -514,6 +516,470 @@ component kube-scheduler env -i \
     --authentication-kubeconfig=/home/kins/clusters/default/config/kube-scheduler.kubeconfig \
     --authorization-kubeconfig=/home/kins/clusters/default/config/kube-scheduler.kubeconfig \
     --leader-elect=false
+
+### Certificates and configuration of the node
+
+umask 077
+
+# keys and certificates, by kins' own Python: openssl is not to be found in small sandboxes
+/opt/kins/bin/python -P -m kins.pki /home/kins/clusters/default/pki <<'END'
+[
+  {"name":"kubelet-client","common_name":"system:node:kins-default","organizations":["system:nodes"]},
+  {"name":"kubelet","common_name":"kins-default","dns_names":["kins-default"],"ip_addresses":["10.42.0.1","127.0.0.1"]},
+  {"name":"service-proxy","common_name":"kins:service-proxy"},
+  {"name":"metrics-server","common_name":"kins:metrics-server","dns_names":["metrics-server.kube-system.svc"],"ip_addresses":["10.42.0.1"]},
+  {"name":"coredns","common_name":"system:coredns"}
+]
+END
+
+# kubelet
+cat > /home/kins/clusters/default/config/kubelet.kubeconfig <<END
+apiVersion: v1
+kind: Config
+clusters:
+- name: kins-default
+  cluster:
+    server: https://127.0.0.1:40001
+    certificate-authority-data: $(base64 -w 0 /home/kins/clusters/default/pki/ca.crt)
+contexts:
+- name: kins-default
+  context:
+    cluster: kins-default
+    user: kins-default
+users:
+- name: kins-default
+  user:
+    client-certificate-data: $(base64 -w 0 /home/kins/clusters/default/pki/kubelet-client.crt)
+    client-key-data: $(base64 -w 0 /home/kins/clusters/default/pki/kubelet-client.key)
+current-context: kins-default
+END
+
+# service-proxy
+cat > /home/kins/clusters/default/config/service-proxy.kubeconfig <<END
+apiVersion: v1
+kind: Config
+clusters:
+- name: kins-default
+  cluster:
+    server: https://127.0.0.1:40001
+    certificate-authority-data: $(base64 -w 0 /home/kins/clusters/default/pki/ca.crt)
+contexts:
+- name: kins-default
+  context:
+    cluster: kins-default
+    user: kins-default
+users:
+- name: kins-default
+  user:
+    client-certificate-data: $(base64 -w 0 /home/kins/clusters/default/pki/service-proxy.crt)
+    client-key-data: $(base64 -w 0 /home/kins/clusters/default/pki/service-proxy.key)
+current-context: kins-default
+END
+
+# metrics-server
+cat > /home/kins/clusters/default/config/metrics-server.kubeconfig <<END
+apiVersion: v1
+kind: Config
+clusters:
+- name: kins-default
+  cluster:
+    server: https://127.0.0.1:40001
+    certificate-authority-data: $(base64 -w 0 /home/kins/clusters/default/pki/ca.crt)
+contexts:
+- name: kins-default
+  context:
+    cluster: kins-default
+    user: kins-default
+users:
+- name: kins-default
+  user:
+    client-certificate-data: $(base64 -w 0 /home/kins/clusters/default/pki/metrics-server.crt)
+    client-key-data: $(base64 -w 0 /home/kins/clusters/default/pki/metrics-server.key)
+current-context: kins-default
+END
+
+# coredns
+cat > /home/kins/clusters/default/config/coredns.kubeconfig <<END
+apiVersion: v1
+kind: Config
+clusters:
+- name: kins-default
+  cluster:
+    server: https://127.0.0.1:40001
+    certificate-authority-data: $(base64 -w 0 /home/kins/clusters/default/pki/ca.crt)
+contexts:
+- name: kins-default
+  context:
+    cluster: kins-default
+    user: kins-default
+users:
+- name: kins-default
+  user:
+    client-certificate-data: $(base64 -w 0 /home/kins/clusters/default/pki/coredns.crt)
+    client-key-data: $(base64 -w 0 /home/kins/clusters/default/pki/coredns.key)
+current-context: kins-default
+END
+
+# containerd
+cat > /home/kins/clusters/default/config/containerd.toml <<'END'
+version = 3
+root = "/home/kins/clusters/default/containerd"
+state = "/run/containerd"
+disabled_plugins = [
+  "io.containerd.internal.v1.opt",
+  "io.containerd.nri.v1.nri",
+  "io.containerd.snapshotter.v1.blockfile",
+  "io.containerd.snapshotter.v1.erofs",
+  "io.containerd.differ.v1.erofs",
+  "io.containerd.tracing.processor.v1.otlp",
+  "io.containerd.internal.v1.tracing",
+]
+
+[grpc]
+  address = "/home/kins/clusters/default/run/containerd.sock"
+
+[plugins."io.containerd.cri.v1.images"]
+  snapshotter = "native"
+  use_local_image_pull = true
+  [plugins."io.containerd.cri.v1.images".registry]
+    config_path = "/root/.config/containerd/certs.d:/root/.config/docker/certs.d:/etc/containerd/certs.d:/etc/docker/certs.d"
+  [plugins."io.containerd.cri.v1.images".pinned_images]
+    sandbox = "kins.example/pause:1"
+
+[plugins."io.containerd.cri.v1.runtime"]
+  disable_apparmor = true
+  restrict_oom_score_adj = true
+  enable_unprivileged_ports = false
+  enable_unprivileged_icmp = false
+  netns_mounts_under_state_dir = true
+  enable_cdi = false
+  [plugins."io.containerd.cri.v1.runtime".cni]
+    bin_dirs = ["/opt/kins/lib/kins/_bin"]
+    conf_dir = "/home/kins/clusters/default/config/cni"
+    use_internal_loopback = true
+  [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
+      BinaryName = "/opt/kins/lib/kins/_bin/runc"
+      NoNewKeyring = true
+END
+
+# egress
+rm -rf /home/kins/clusters/default/run/egress && mkdir /home/kins/clusters/default/run/egress
+
+# kins-cni
+cat > /home/kins/clusters/default/config/cni/10-kins.conflist <<'END'
+{
+  "cniVersion": "1.0.0",
+  "name": "kins",
+  "plugins": [
+    {
+      "type": "kins-cni",
+      "bridge": "kins0",
+      "subnet": "10.42.0.0/16",
+      "gateway": "10.42.0.1",
+      "dataDir": "/home/kins/clusters/default/addresses",
+      "egress": "/home/kins/clusters/default/run/egress"
+    }
+  ]
+}
+END
+
+# kubelet
+cat > /home/kins/clusters/default/config/kubelet.json <<'END'
+{
+  "apiVersion": "kubelet.config.k8s.io/v1beta1",
+  "kind": "KubeletConfiguration",
+  "address": "10.42.0.1",
+  "port": 40004,
+  "healthzBindAddress": "127.0.0.1",
+  "healthzPort": 40005,
+  "authentication": {
+    "anonymous": {
+      "enabled": false
+    },
+    "webhook": {
+      "enabled": true
+    },
+    "x509": {
+      "clientCAFile": "/home/kins/clusters/default/pki/ca.crt"
+    }
+  },
+  "authorization": {
+    "mode": "Webhook"
+  },
+  "tlsCertFile": "/home/kins/clusters/default/pki/kubelet.crt",
+  "tlsPrivateKeyFile": "/home/kins/clusters/default/pki/kubelet.key",
+  "containerRuntimeEndpoint": "unix:///home/kins/clusters/default/run/containerd.sock",
+  "cgroupDriver": "cgroupfs",
+  "cgroupRoot": "/kins-default-0a1b2c",
+  "failCgroupV1": false,
+  "failSwapOn": false,
+  "makeIPTablesUtilChains": false,
+  "protectKernelDefaults": false,
+  "clusterDNS": [
+    "10.43.0.10"
+  ],
+  "clusterDomain": "cluster.local",
+  "resolvConf": "/home/kins/clusters/default/config/resolv.conf",
+  "volumePluginDir": "/home/kins/clusters/default/kubelet/volume-plugins",
+  "evictionHard": {
+    "memory.available": "100Mi",
+    "nodefs.available": "0%",
+    "nodefs.inodesFree": "0%",
+    "imagefs.available": "0%"
+  },
+  "imageGCHighThresholdPercent": 100,
+  "nodeStatusReportFrequency": "1m0s",
+  "logging": {
+    "verbosity": 1
+  }
+}
+END
+
+# kubelet
+ln -s /root/.docker/config.json /home/kins/clusters/default/kubelet/config.json
+
+# kubelet
+cat > /home/kins/clusters/default/config/resolv.conf <<'END'
+nameserver 10.43.0.10
+search example.org
+END
+
+# kubelet
+rm -rf /home/kins/clusters/default/config/kubelet-view.json
+
+# programs: the kubelet calls them for volumes
+rm -rf /home/kins/clusters/default/config/kubelet-programs
+
+# coredns
+cat > /home/kins/clusters/default/config/Corefile <<'END'
+cluster.local 10.42.0.0/16 10.43.0.0/16 {
+    bind 10.43.0.10
+    errors
+    kubernetes {
+        kubeconfig /home/kins/clusters/default/config/coredns.kubeconfig
+        pods insecure
+        startup_timeout 30s
+    }
+    loadbalance
+}
+. {
+    bind 10.43.0.10
+    errors
+    cache 30
+    template ANY ANY {
+        rcode NXDOMAIN
+    }
+}
+END
+
+# cgroupfs
+rm -rf /home/kins/clusters/default/run/cgroupfs.json
+
+# interception
+cat > /home/kins/clusters/default/config/intercept.json <<'END'
+{"version":1,"rules":[{"redirect":{"from":"/proc/sys/kernel/panic","to":"/home/kins/clusters/default/run/proc-sys/kernel/panic","only_existing":true}},{"redirect":{"from":"/proc/sys/kernel/panic_on_oops","to":"/home/kins/clusters/default/run/proc-sys/kernel/panic_on_oops","only_existing":true}},{"redirect":{"from":"/proc/sys/kernel/keys/root_maxkeys","to":"/home/kins/clusters/default/run/proc-sys/kernel/keys/root_maxkeys","only_existing":true}},{"redirect":{"from":"/proc/sys/kernel/keys/root_maxbytes","to":"/home/kins/clusters/default/run/proc-sys/kernel/keys/root_maxbytes","only_existing":true}},{"redirect":{"from":"/proc/sys/vm/overcommit_memory","to":"/home/kins/clusters/default/run/proc-sys/vm/overcommit_memory","only_existing":true}},{"redirect":{"from":"/proc/sys/vm/panic_on_oom","to":"/home/kins/clusters/default/run/proc-sys/vm/panic_on_oom","only_existing":true}},{"redirect":{"from":"/dev/kmsg","to":"/dev/null"}},{"redirect":{"from":"/proc/*/cgroup","to":"/sys/fs/cgroup/.kins/processes/*/cgroup"}},{"redirect":{"from":"/proc/*/mountinfo","to":"/sys/fs/cgroup/.kins/processes/*/mountinfo"}},{"redirect":{"from":"/proc/*/mounts","to":"/sys/fs/cgroup/.kins/processes/*/mounts"}},{"redirect":{"from":"/proc/cgroups","to":"/sys/fs/cgroup/.kins/cgroups"}},{"statfs":{"path":"/sys/fs/cgroup/cpu","type":2613483}},{"statfs":{"path":"/sys/fs/cgroup/cpuacct","type":2613483}},{"statfs":{"path":"/sys/fs/cgroup/cpuset","type":2613483}},{"statfs":{"path":"/sys/fs/cgroup/memory","type":2613483}},{"statfs":{"path":"/sys/fs/cgroup/pids","type":2613483}},{"statfs":{"path":"/sys/fs/cgroup/devices","type":2613483}},{"statfs":{"path":"/sys/fs/cgroup/blkio","type":2613483}},{"statfs":{"path":"/sys/fs/cgroup/freezer","type":2613483}},{"statfs":{"path":"/sys/fs/cgroup/hugetlb","type":2613483}},{"statfs":{"path":"/sys/fs/cgroup/perf_event","type":2613483}},{"statfs":{"path":"/sys/fs/cgroup/net_cls","type":2613483}},{"statfs":{"path":"/sys/fs/cgroup","type":16914836}},{"one_id":{}}]}
+END
+
+umask 022
+
+### The sandbox, prepared for a node. Mounts end with the namespace; the rest is noted to be undone
+
+# the namespaces have a host name of their own
+hostname kins-default
+
+# fact namespaces
+mount --make-rprivate /
+
+# mount propagation into containers (kubelet)
+mount --make-rshared /
+
+# fact namespaces
+mount -t proc proc /proc
+
+# fact unwritable
+note_directories /home/kins/clusters/default/run/covered/etc
+mkdir -p /home/kins/clusters/default/run/covered/etc
+cover /etc /home/kins/clusters/default/run/covered/etc
+note_directories /home/kins/clusters/default/run/covered/run
+mkdir -p /home/kins/clusters/default/run/covered/run
+cover /run /home/kins/clusters/default/run/covered/run
+note_directories /home/kins/clusters/default/run/covered/var-lib
+mkdir -p /home/kins/clusters/default/run/covered/var-lib
+cover /var/lib /home/kins/clusters/default/run/covered/var-lib
+note_directories /home/kins/clusters/default/run/covered/var-log
+mkdir -p /home/kins/clusters/default/run/covered/var-log
+cover /var/log /home/kins/clusters/default/run/covered/var-log
+
+# fact interception
+note_directories /home/kins/clusters/default/run/proc-sys/kernel
+mkdir -p /home/kins/clusters/default/run/proc-sys/kernel
+[ -e /home/kins/clusters/default/run/proc-sys/kernel/panic ] || note 'rm -f /home/kins/clusters/default/run/proc-sys/kernel/panic'
+[ -e /home/kins/clusters/default/run/proc-sys/kernel/panic ] || { echo 10 > /home/kins/clusters/default/run/proc-sys/kernel/panic; }
+note_directories /home/kins/clusters/default/run/proc-sys/kernel
+mkdir -p /home/kins/clusters/default/run/proc-sys/kernel
+[ -e /home/kins/clusters/default/run/proc-sys/kernel/panic_on_oops ] || note 'rm -f /home/kins/clusters/default/run/proc-sys/kernel/panic_on_oops'
+[ -e /home/kins/clusters/default/run/proc-sys/kernel/panic_on_oops ] || { echo 1 > /home/kins/clusters/default/run/proc-sys/kernel/panic_on_oops; }
+note_directories /home/kins/clusters/default/run/proc-sys/kernel/keys
+mkdir -p /home/kins/clusters/default/run/proc-sys/kernel/keys
+[ -e /home/kins/clusters/default/run/proc-sys/kernel/keys/root_maxkeys ] || note 'rm -f /home/kins/clusters/default/run/proc-sys/kernel/keys/root_maxkeys'
+[ -e /home/kins/clusters/default/run/proc-sys/kernel/keys/root_maxkeys ] || { echo 1000000 > /home/kins/clusters/default/run/proc-sys/kernel/keys/root_maxkeys; }
+note_directories /home/kins/clusters/default/run/proc-sys/kernel/keys
+mkdir -p /home/kins/clusters/default/run/proc-sys/kernel/keys
+[ -e /home/kins/clusters/default/run/proc-sys/kernel/keys/root_maxbytes ] || note 'rm -f /home/kins/clusters/default/run/proc-sys/kernel/keys/root_maxbytes'
+[ -e /home/kins/clusters/default/run/proc-sys/kernel/keys/root_maxbytes ] || { echo 25000000 > /home/kins/clusters/default/run/proc-sys/kernel/keys/root_maxbytes; }
+note_directories /home/kins/clusters/default/run/proc-sys/vm
+mkdir -p /home/kins/clusters/default/run/proc-sys/vm
+[ -e /home/kins/clusters/default/run/proc-sys/vm/overcommit_memory ] || note 'rm -f /home/kins/clusters/default/run/proc-sys/vm/overcommit_memory'
+[ -e /home/kins/clusters/default/run/proc-sys/vm/overcommit_memory ] || { echo 1 > /home/kins/clusters/default/run/proc-sys/vm/overcommit_memory; }
+note_directories /home/kins/clusters/default/run/proc-sys/vm
+mkdir -p /home/kins/clusters/default/run/proc-sys/vm
+[ -e /home/kins/clusters/default/run/proc-sys/vm/panic_on_oom ] || note 'rm -f /home/kins/clusters/default/run/proc-sys/vm/panic_on_oom'
+[ -e /home/kins/clusters/default/run/proc-sys/vm/panic_on_oom ] || { echo 0 > /home/kins/clusters/default/run/proc-sys/vm/panic_on_oom; }
+
+# kubelet and containerd
+note_directories /var/lib/kubelet
+mkdir -p /var/lib/kubelet
+note_directories /var/log/pods
+mkdir -p /var/log/pods
+note_directories /var/log/containers
+mkdir -p /var/log/containers
+note_directories /var/lib/cni
+mkdir -p /var/lib/cni
+note_directories /run/mount
+mkdir -p /run/mount
+note_directories /run/containerd
+mkdir -p /run/containerd
+
+# kubelet
+mount --bind /home/kins/clusters/default/kubelet /var/lib/kubelet && mount --make-private /var/lib/kubelet
+
+# mount propagation into containers (kubelet)
+mount --make-rshared /var/lib/kubelet
+
+# kubelet
+mount --bind /home/kins/clusters/default/pod-logs /var/log/pods && mount --make-private /var/log/pods
+mount -t tmpfs kins /var/log/containers
+
+# containerd
+mount -t tmpfs kins /var/lib/cni
+
+# programs (mount keeps its own table there)
+mount -t tmpfs kins /run/mount
+
+# containerd
+mount -t tmpfs -o mode=0711 kins /run/containerd && mount --make-private /run/containerd
+mount --bind /home/kins/clusters/default/containerd /home/kins/clusters/default/containerd && mount --make-private /home/kins/clusters/default/containerd
+
+# fact has_hosts_file
+[ -e /etc/hosts ] || note 'rm -f /etc/hosts'
+[ -e /etc/hosts ] || { echo '127.0.0.1 localhost' > /etc/hosts; }
+
+# pod network (kins-cni)
+ip link add kins0 type bridge && ip addr add 10.42.0.1/16 dev kins0 && ip link set kins0 up
+
+# addresses of Services
+ip addr add 10.43.0.1/16 dev lo
+ip addr add 10.44.0.1/16 dev lo
+
+### The node's programs
+
+component cgroupfs env -i \
+    PATH=/opt/kins/lib/kins/_bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    HOME=/home/kins/clusters/default \
+    TMPDIR=/home/kins/clusters/default/tmp \
+    LANG=C.UTF-8 \
+    /opt/kins/bin/python \
+    -P \
+    -m \
+    kins.cgroupfs \
+    --mount=/sys/fs/cgroup \
+    --state=/home/kins/clusters/default/run/cgroupfs.json \
+    --version=1 \
+    --enforce-memory \
+    '--on-kill=["/opt/kins/lib/kins/_bin/kins-engine", "oom", "--address", "/home/kins/clusters/default/run/containerd.sock"]'
+
+wait_for 'the control groups are mounted' test -e /sys/fs/cgroup/cpu/cgroup.procs
+
+# control_groups
+note_directories /sys/fs/cgroup/cpu/kins-default-0a1b2c
+mkdir -p /sys/fs/cgroup/cpu/kins-default-0a1b2c
+note_directories /sys/fs/cgroup/cpuacct/kins-default-0a1b2c
+mkdir -p /sys/fs/cgroup/cpuacct/kins-default-0a1b2c
+note_directories /sys/fs/cgroup/cpuset/kins-default-0a1b2c
+mkdir -p /sys/fs/cgroup/cpuset/kins-default-0a1b2c
+note_directories /sys/fs/cgroup/memory/kins-default-0a1b2c
+mkdir -p /sys/fs/cgroup/memory/kins-default-0a1b2c
+note_directories /sys/fs/cgroup/pids/kins-default-0a1b2c
+mkdir -p /sys/fs/cgroup/pids/kins-default-0a1b2c
+note_directories /sys/fs/cgroup/devices/kins-default-0a1b2c
+mkdir -p /sys/fs/cgroup/devices/kins-default-0a1b2c
+note_directories /sys/fs/cgroup/blkio/kins-default-0a1b2c
+mkdir -p /sys/fs/cgroup/blkio/kins-default-0a1b2c
+note_directories /sys/fs/cgroup/freezer/kins-default-0a1b2c
+mkdir -p /sys/fs/cgroup/freezer/kins-default-0a1b2c
+note_directories /sys/fs/cgroup/hugetlb/kins-default-0a1b2c
+mkdir -p /sys/fs/cgroup/hugetlb/kins-default-0a1b2c
+note_directories /sys/fs/cgroup/perf_event/kins-default-0a1b2c
+mkdir -p /sys/fs/cgroup/perf_event/kins-default-0a1b2c
+note_directories /sys/fs/cgroup/net_cls/kins-default-0a1b2c
+mkdir -p /sys/fs/cgroup/net_cls/kins-default-0a1b2c
+
+component containerd env -i \
+    PATH=/opt/kins/lib/kins/_bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    HOME=/home/kins/clusters/default \
+    TMPDIR=/home/kins/clusters/default/tmp \
+    LANG=C.UTF-8 \
+    GODEBUG=asyncpreemptoff=1 \
+    /opt/kins/lib/kins/_bin/kins-intercept \
+    --backend \
+    auto \
+    --rules \
+    /home/kins/clusters/default/config/intercept.json \
+    -- \
+    /opt/kins/lib/kins/_bin/containerd \
+    --config=/home/kins/clusters/default/config/containerd.toml \
+    --log-level=warn
+
+component egress env -i \
+    PATH=/opt/kins/lib/kins/_bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    HOME=/home/kins/clusters/default \
+    TMPDIR=/home/kins/clusters/default/tmp \
+    LANG=C.UTF-8 \
+    /opt/kins/lib/kins/_bin/kins-egress \
+    --directory=/home/kins/clusters/default/run/egress \
+    --outside=/home/kins/clusters/default/run/outside.sock \
+    --here=10.43.0.0/16,10.44.0.0/16 \
+    --node=169.254.1.1 \
+    --loopback=169.254.0.0/24=127.0.0.0/24 \
+    --entrance=127.0.0.1:40001=127.0.0.1:40001 \
+    --entrance=127.0.0.1:40002=127.0.0.1:40002 \
+    --entrance=127.0.0.1:40003=127.0.0.1:40003 \
+    --entrance=127.0.0.1:40005=127.0.0.1:40005
+
+# kubelet needs containerd, kube-apiserver
+component kubelet env -i \
+    PATH=/opt/kins/lib/kins/_bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    HOME=/home/kins/clusters/default \
+    TMPDIR=/home/kins/clusters/default/tmp \
+    LANG=C.UTF-8 \
+    GODEBUG=asyncpreemptoff=1 \
+    /opt/kins/lib/kins/_bin/kins-intercept \
+    --backend \
+    auto \
+    --rules \
+    /home/kins/clusters/default/config/intercept.json \
+    -- \
+    /opt/kins/lib/kins/_bin/kins-engine \
+    kubelet \
+    --await=/home/kins/clusters/default/run/containerd.sock \
+    --containerd=/home/kins/clusters/default/run/containerd.sock \
+    --config=/home/kins/clusters/default/config/kubelet.json \
+    --kubeconfig=/home/kins/clusters/default/config/kubelet.kubeconfig \
+    --root-dir=/var/lib/kubelet \
+    --hostname-override=kins-default \
+    --node-ip=10.42.0.1
 
 ### What components find in the API server, and those that wait for it
 
@@ -590,19 +1056,139 @@ metadata:
     storageclass.kubernetes.io/is-default-class: 'true'
 provisioner: kins/directory
 reclaimPolicy: Delete
-volumeBindingMode: Immediate
+volumeBindingMode: WaitForFirstConsumer
 END
 
-# kwok
+# service-proxy
 kubectl apply --server-side --force-conflicts --field-manager=kins --filename=- <<'END'
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata:
-  name: kins:kwok
+  name: kins:service-proxy
 rules:
 - apiGroups:
   - ''
   resources:
+  - services
+  - pods
+  verbs:
+  - list
+  - watch
+- apiGroups:
+  - discovery.k8s.io
+  resources:
+  - endpointslices
+  verbs:
+  - list
+  - watch
+- apiGroups:
+  - ''
+  resources:
+  - services/status
+  verbs:
+  - patch
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: kins:service-proxy
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ClusterRole
+  name: kins:service-proxy
+subjects:
+- apiGroup: rbac.authorization.k8s.io
+  kind: User
+  name: kins:service-proxy
+END
+
+# coredns
+kubectl apply --server-side --force-conflicts --field-manager=kins --filename=- <<'END'
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: system:coredns
+rules:
+- apiGroups:
+  - ''
+  resources:
+  - services
+  - namespaces
+  verbs:
+  - list
+  - watch
+- apiGroups:
+  - discovery.k8s.io
+  resources:
+  - endpointslices
+  verbs:
+  - list
+  - watch
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: system:coredns
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ClusterRole
+  name: system:coredns
+subjects:
+- apiGroup: rbac.authorization.k8s.io
+  kind: User
+  name: system:coredns
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: kube-dns
+  namespace: kube-system
+  labels:
+    k8s-app: kube-dns
+spec:
+  clusterIP: '10.43.0.10'
+  ports:
+  - name: dns
+    protocol: UDP
+    port: 53
+  - name: dns-tcp
+    protocol: TCP
+    port: 53
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: kube-dns
+  namespace: kube-system
+  labels:
+    kubernetes.io/service-name: kube-dns
+    endpointslice.kubernetes.io/managed-by: kins
+addressType: IPv4
+endpoints:
+- addresses:
+  - '10.43.0.10'
+  conditions:
+    ready: true
+ports:
+- name: dns
+  protocol: UDP
+  port: 53
+- name: dns-tcp
+  protocol: TCP
+  port: 53
+END
+
+# metrics-server
+kubectl apply --server-side --force-conflicts --field-manager=kins --filename=- <<'END'
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: kins:metrics-server
+rules:
+- apiGroups:
+  - ''
+  resources:
+  - pods
   - nodes
   verbs:
   - get
@@ -611,78 +1197,97 @@ rules:
 - apiGroups:
   - ''
   resources:
-  - pods
+  - nodes/metrics
   verbs:
   - get
-  - list
-  - watch
-  - patch
-  - update
-  - delete
-- apiGroups:
-  - ''
-  resources:
-  - nodes/status
-  - pods/status
-  verbs:
-  - patch
-  - update
-- apiGroups:
-  - coordination.k8s.io
-  resources:
-  - leases
-  verbs:
-  - get
-  - list
-  - watch
-  - create
-  - patch
-  - update
-- apiGroups:
-  - ''
-  resources:
-  - events
-  verbs:
-  - create
-  - patch
-  - update
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
 metadata:
-  name: kins:kwok
+  name: kins:metrics-server
 roleRef:
   apiGroup: rbac.authorization.k8s.io
   kind: ClusterRole
-  name: kins:kwok
+  name: kins:metrics-server
 subjects:
 - apiGroup: rbac.authorization.k8s.io
   kind: User
-  name: kins:kwok
+  name: kins:metrics-server
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: kins:metrics-server:system:auth-delegator
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ClusterRole
+  name: system:auth-delegator
+subjects:
+- apiGroup: rbac.authorization.k8s.io
+  kind: User
+  name: kins:metrics-server
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: kins:metrics-server-authentication-reader
+  namespace: kube-system
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: Role
+  name: extension-apiserver-authentication-reader
+subjects:
+- apiGroup: rbac.authorization.k8s.io
+  kind: User
+  name: kins:metrics-server
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: kins:metrics-reader
+  labels:
+    rbac.authorization.k8s.io/aggregate-to-view: 'true'
+    rbac.authorization.k8s.io/aggregate-to-edit: 'true'
+    rbac.authorization.k8s.io/aggregate-to-admin: 'true'
+rules:
+- apiGroups:
+  - metrics.k8s.io
+  resources:
+  - pods
+  - nodes
+  verbs:
+  - get
+  - list
+  - watch
 ---
 apiVersion: v1
-kind: Node
+kind: Service
 metadata:
-  name: default-fake-0
+  name: metrics-server
+  namespace: kube-system
+spec:
+  ports:
+  - name: https
+    port: 443
+    targetPort: 40006
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: metrics-server
+  namespace: kube-system
   labels:
-    kubernetes.io/hostname: default-fake-0
-    kubernetes.io/arch: amd64
-    kubernetes.io/os: linux
-    type: kwok
-    node-role.kubernetes.io/fake: ''
-  annotations:
-    kwok.x-k8s.io/node: fake
-status:
-  addresses:
-  - type: InternalIP
-    address: '198.19.0.1'
-  - type: Hostname
-    address: default-fake-0
-  - type: InternalDNS
-    address: '127.0.0.1'
-  nodeInfo:
-    architecture: amd64
-    operatingSystem: linux
+    kubernetes.io/service-name: metrics-server
+addressType: IPv4
+endpoints:
+- addresses:
+  - '10.42.0.1'
+  conditions:
+    ready: true
+ports:
+- name: https
+  port: 40006
+  protocol: TCP
 END
 
 # provisioner needs kube-apiserver
@@ -694,26 +1299,93 @@ component provisioner env -i \
     /opt/kins/lib/kins/_bin/kins-engine \
     provisioner \
     --kubeconfig=/home/kins/clusters/default/config/provisioner.kubeconfig \
-    --directory=/home/kins/clusters/default/volumes
+    --directory=/home/kins/clusters/default/volumes \
+    --node=kins-default
 
-# kwok needs kube-apiserver
-component kwok env -i \
+# service-proxy needs kube-apiserver
+component service-proxy env -i \
     PATH=/opt/kins/lib/kins/_bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     HOME=/home/kins/clusters/default \
     TMPDIR=/home/kins/clusters/default/tmp \
     LANG=C.UTF-8 \
     /opt/kins/lib/kins/_bin/kins-engine \
-    kwok \
-    --kubeconfig=/home/kins/clusters/default/config/kwok.kubeconfig \
-    --pod-range=198.18.0.0/16 \
-    --bind-address=127.0.0.1 \
-    --port=40007 \
-    --tls-cert-file=/home/kins/clusters/default/pki/kwok.crt \
-    --tls-private-key-file=/home/kins/clusters/default/pki/kwok.key \
-    --client-ca-file=/home/kins/clusters/default/pki/ca.crt
+    service-proxy \
+    --kubeconfig=/home/kins/clusters/default/config/service-proxy.kubeconfig \
+    --node-name=kins-default \
+    --node-address=10.42.0.1 \
+    --node-address=127.0.0.1 \
+    --service-range=10.43.0.0/16 \
+    --load-balancer-range=10.44.0.0/16 \
+    --forward=10.42.0.1:40001=127.0.0.1:40001
+
+# coredns needs kube-apiserver
+component coredns env -i \
+    PATH=/opt/kins/lib/kins/_bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    HOME=/home/kins/clusters/default \
+    TMPDIR=/home/kins/clusters/default/tmp \
+    LANG=C.UTF-8 \
+    /opt/kins/lib/kins/_bin/coredns \
+    -conf \
+    /home/kins/clusters/default/config/Corefile
+
+# metrics-server needs kube-apiserver, kubelet
+component metrics-server env -i \
+    PATH=/opt/kins/lib/kins/_bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    HOME=/home/kins/clusters/default \
+    TMPDIR=/home/kins/clusters/default/tmp \
+    LANG=C.UTF-8 \
+    /opt/kins/lib/kins/_bin/kins-engine \
+    metrics-server \
+    --bind-address=10.42.0.1 \
+    --secure-port=40006 \
+    --kubeconfig=/home/kins/clusters/default/config/metrics-server.kubeconfig \
+    --authentication-kubeconfig=/home/kins/clusters/default/config/metrics-server.kubeconfig \
+    --authorization-kubeconfig=/home/kins/clusters/default/config/metrics-server.kubeconfig \
+    --tls-cert-file=/home/kins/clusters/default/pki/metrics-server.crt \
+    --tls-private-key-file=/home/kins/clusters/default/pki/metrics-server.key \
+    --kubelet-certificate-authority=/home/kins/clusters/default/pki/ca.crt \
+    --kubelet-preferred-address-types=InternalIP \
+    --kubelet-use-node-status-port \
+    --metric-resolution=15s
 
 wait_for 'pods are admitted: the default ServiceAccount is there' kubectl get serviceaccount default
 
-wait_for 'node default-fake-0 is Ready' kubectl wait node/default-fake-0 --for=condition=Ready --timeout=1s
+wait_for 'containerd listens' test -S /home/kins/clusters/default/run/containerd.sock
+
+# the image that keeps a pod's namespaces
+env \
+    -i \
+    PATH=/opt/kins/lib/kins/_bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    HOME=/home/kins/clusters/default \
+    TMPDIR=/home/kins/clusters/default/tmp \
+    LANG=C.UTF-8 \
+    /opt/kins/lib/kins/_bin/kins-engine \
+    images \
+    load \
+    --address \
+    /home/kins/clusters/default/run/containerd.sock \
+    --snapshotter \
+    native \
+    /opt/kins/lib/kins/_bin/pause.tar
+
+wait_for 'node kins-default is Ready' kubectl wait node/kins-default --for=condition=Ready --timeout=1s
+
+# metrics-server
+kubectl apply --server-side --force-conflicts --field-manager=kins --filename=- <<END
+apiVersion: apiregistration.k8s.io/v1
+kind: APIService
+metadata:
+  name: v1beta1.metrics.k8s.io
+spec:
+  group: metrics.k8s.io
+  version: v1beta1
+  service:
+    name: metrics-server
+    namespace: kube-system
+    port: 443
+  caBundle: $(base64 -w 0 /home/kins/clusters/default/pki/ca.crt)
+  groupPriorityMinimum: 100
+  versionPriority: 100
+END
 
 stay_inside

@@ -83,6 +83,26 @@ remove_groups() {
     return 1
 }
 
+# cover DIRECTORY ORIGINAL: a writable view of what cannot be written; the second is where it is seen as it was
+cover() {
+    mount --rbind "$1" "$2"
+    mount --make-rprivate "$2"
+    mount -t tmpfs -o "mode=$(stat -c %a "$1")" kins "$1"
+    mount --make-private "$1"
+    for entry in "$2"/* "$2"/.[!.]*; do
+        place=$1/$(basename "$entry")
+        if [ -L "$entry" ]; then
+            cp -P "$entry" "$place"
+        elif [ -d "$entry" ]; then
+            mkdir "$place"
+            mount --rbind "$entry" "$place"
+        elif [ -e "$entry" ]; then
+            : > "$place"
+            mount --bind "$entry" "$place"
+        fi
+    done
+}
+
 undo() {
     [ -e "$CLUSTER/undo" ] || return 0
     sed '1!G;h;$!d' "$CLUSTER/undo" > "$CLUSTER/undo-in-order"
@@ -145,7 +165,8 @@ end_inside() {
 
 # forget: the cluster's directory, and those above it that were made for it
 forget() {
-    rm -rf "$CLUSTER"
+    # what containers of an ordinary user made may be closed to that user, who is root in a namespace alone
+    rm -rf "$CLUSTER" 2> /dev/null || unshare --user --map-root-user rm -rf "$CLUSTER"
     place=$(dirname "$CLUSTER")
     while [ "$place" != "$above" ] && rmdir "$place" 2> /dev/null; do
         place=$(dirname "$place")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kins.cluster.cluster_plan import ClusterPlan
+from kins.cluster.script.programs import needs_root
 from kins.plan import shell
 from kins.sandbox import Answer, Facts
 
@@ -24,7 +25,7 @@ a growing pause, and keeps logs within a size. Names and ports below were chosen
 def text(plan: ClusterPlan) -> str:
     """The comment at the top."""
     spec, decisions = plan.record.spec, plan.record.decisions
-    use = USE.format(name=spec.name, level=decisions.level, user="as root; " if plan.has_node else "")
+    use = USE.format(name=spec.name, level=decisions.level, user="as root; " if needs_root(plan) else "")
     # Its examples keep their columns.
     lines = [f"# {line}".rstrip() for line in use.splitlines()]
     return "\n".join([*lines, *(shell.comment(each) for each in _decisions(plan))])

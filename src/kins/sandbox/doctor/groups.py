@@ -8,7 +8,7 @@ from kins.sandbox.facts import Facts
 from kins.sandbox.levels import control_group_layout, has_usage_of_root
 
 EMULATION = Cure(
-    "kins up --with intercept,cgroupfs: control groups emulated in FUSE",
+    "control groups emulated in FUSE, to which a tracer leads",
     "some ms for each file of a group",
     lambda facts: facts.interception.works and facts.fuse.works and facts.mounts.works,
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from kins.sandbox.doctor.model import Cure, Explanation, always, working
 from kins.sandbox.facts import Facts
-from kins.sandbox.levels import carries_best, lacks_inside, pod_network
+from kins.sandbox.levels import carries_best, has_identities, lacks_inside, pod_network
 from kins.sys.process import CAP_NET_ADMIN, CAP_SYS_ADMIN
+from kins.sys.user_namespaces import ALL_IDENTITIES
 
 PRIVILEGE = "run the sandbox as root with CAP_SYS_ADMIN"
 USER_NAMESPACE = "a user namespace, in which kins has all of them"
@@ -55,6 +56,20 @@ IDENTITY = (
         shown=_capabilities,
     ),
     Explanation(
+        "identities",
+        "files of images have many owners, and containers run as many users",
+        "run the sandbox as root with CAP_SETUID and CAP_SETGID",
+        cures=(
+            Cure(
+                "a tracer answers calls that change an owner or user as if they had worked",
+                "all files and processes are one user's",
+                working("interception"),
+            ),
+        ),
+        works=has_identities,
+        shown=lambda facts: "all" if facts.identities == ALL_IDENTITIES else str(facts.identities),
+    ),
+    Explanation(
         "kernel_release",
         "containerd refuses enable_unprivileged_ports below 4.11 by this very text, whatever the kernel can do",
         "",
@@ -79,7 +94,7 @@ NAMESPACES = (
     Explanation(
         "user_namespace",
         "where the sandbox itself carries no node with a pod network, one can live in a user namespace",
-        "run the sandbox as root with CAP_SETUID and CAP_SETGID, and allow user namespaces",
+        "allow user namespaces (sysctl user.max_user_namespaces; Docker: a seccomp profile that does)",
         works=lambda facts: carries_best(facts) or (facts.user_namespace.works and not lacks_inside(facts)),
         shown=_user_namespace,
     ),
@@ -87,7 +102,7 @@ NAMESPACES = (
 CALLS = (
     Explanation(
         "interception",
-        "needed only for `kins up --with intercept` and `kins intercept`: what mounts cannot give",
+        "what mounts cannot give, a tracer can: `kins up` uses it where it must, and `kins intercept` for any program",
         "a sandbox with ptrace and seccomp filters (docker run --cap-add SYS_PTRACE)",
     ),
     Explanation(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from kins.sandbox.doctor.isolation import PRIVILEGE
-from kins.sandbox.doctor.model import Cure, Explanation, always, working
+from kins.sandbox.doctor.model import Cure, Explanation, always, has_tracer, working
 from kins.sandbox.facts import Facts, FileSystem
+from kins.sandbox.levels import settings_are_there
 from kins.sys import mounts
 
 TYPES = {
@@ -14,23 +15,6 @@ TYPES = {
     mounts.GOFER_9P: "9p (gVisor's gofer)",
 }
 GIBIBYTE = 2**30
-# pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables
-WRITTEN_BY_THE_KUBELET = (
-    "kernel/panic",
-    "kernel/panic_on_oops",
-    "kernel/keys/root_maxkeys",
-    "kernel/keys/root_maxbytes",
-    "vm/overcommit_memory",
-    "vm/panic_on_oom",
-)
-
-
-def settings_are_there(facts: Facts) -> bool:
-    """Whether the kubelet finds each setting and can write it."""
-    return all(
-        (found := facts.sysctls.get(name)) is not None and found.value is not None and bool(found.writable)
-        for name in WRITTEN_BY_THE_KUBELET
-    )
 
 
 def _type(facts: Facts) -> str:
@@ -108,7 +92,7 @@ MOUNTS = (
         cures=(
             Cure("not needed: each setting is there and can be written", "none", settings_are_there),
             Cure(
-                "kins up --with intercept: a tracer leads the calls to files",
+                "a tracer leads the calls to files",
                 "some 0.1 ms a call",
                 working("interception"),
             ),
@@ -122,6 +106,20 @@ FILES = (
         "",
         works=always,
         shown=_type,
+    ),
+    Explanation(
+        "unwritable",
+        "a node makes directories there, which are seen from inside only",
+        "run the sandbox as root, with a root that can be written",
+        cures=(
+            Cure(
+                "each is covered by a tmpfs, into which everything that was there is bound",
+                "what the sandbox makes there later is not seen by the node",
+                working("mounts"),
+            ),
+        ),
+        works=lambda facts: not facts.unwritable,
+        shown=lambda facts: ", ".join(facts.unwritable) or "none",
     ),
     Explanation(
         "file_systems",
@@ -146,11 +144,14 @@ DEVICES = (
         "kernel_messages",
         "the kubelet's out-of-memory watcher opens /dev/kmsg and ends the kubelet without it",
         "docker run --device /dev/kmsg",
-        cures=(Cure("/dev/null bound over an empty file /dev/kmsg", "none", working("mounts")),),
+        cures=(
+            Cure("the tracer, which is needed here anyway, leads to /dev/null", "none", has_tracer),
+            Cure("/dev/null bound over an empty file /dev/kmsg", "none", working("mounts")),
+        ),
     ),
     Explanation(
         "fuse",
-        "needed only for `kins up --with cgroupfs`, and for fuse-overlayfs of others",
+        "control groups are emulated in it, where the kernel's cannot be used; fuse-overlayfs of others needs it",
         "docker run --device /dev/fuse --cap-add SYS_ADMIN",
     ),
     Explanation(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from kins.sandbox.doctor.model import Cure, Explanation, always, working
-from kins.sandbox.doctor.storage import GIBIBYTE, WRITTEN_BY_THE_KUBELET, settings_are_there
+from kins.sandbox.doctor.model import Cure, Explanation, always, has_tracer, working
+from kins.sandbox.doctor.storage import GIBIBYTE
 from kins.sandbox.facts import Facts
+from kins.sandbox.levels import WRITTEN_BY_THE_KUBELET, settings_are_there
 
 # Measured: all components of a node in gVisor hold 1.3 GB, natively 0.9.
 SMALLEST_MEMORY = 3 * GIBIBYTE // 2
@@ -48,13 +49,14 @@ SETTINGS = (
         f"the kubelet writes {', '.join(WRITTEN_BY_THE_KUBELET)}; others' node software reads and writes more",
         "a writable /proc/sys (docker run --privileged)",
         cures=(
+            Cure("the tracer, which is needed here anyway, leads the kubelet's calls to files", "none", has_tracer),
             Cure(
                 "an overlay over /proc/sys with the absent files in its upper layer",
                 "what is written to them has no effect",
                 working("overlay_on_proc_sys"),
             ),
             Cure(
-                "kins up --with intercept: a tracer leads the kubelet's calls to files",
+                "a tracer leads the kubelet's calls to files",
                 "some 0.1 ms for each matched call",
                 working("interception"),
             ),

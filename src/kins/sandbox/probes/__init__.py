@@ -52,7 +52,6 @@ DETAILS = frozenset(
         "entering_namespaces",
         "file_systems",
         "forwarding",
-        "fuse",
         "has_resolver_file",
         "iptables",
         "ipc_namespace",

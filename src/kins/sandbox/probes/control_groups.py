@@ -37,9 +37,11 @@ def control_groups_v1(_: Path) -> dict[str, list[str]]:
 
 
 def control_groups_v1_mountable(scratch: Path) -> list[str]:
-    """Controllers of which a v1 hierarchy can be mounted; not asked where hierarchies are mounted already.
+    """Controllers of which a v1 hierarchy can be mounted and groups made in it; not asked where hierarchies are mounted
+    already.
 
-    There a mount would take controllers away from the v2 hierarchy for a moment, and nobody needs the answer.
+    There a mount would take controllers away from the v2 hierarchy for a moment, and nobody needs the answer. No group
+    is made: it would outlive a probe that is killed, in a hierarchy that nobody sees.
     """
     if control_groups_v1(scratch) or control_groups_v2(scratch):
         return []
@@ -47,11 +49,13 @@ def control_groups_v1_mountable(scratch: Path) -> list[str]:
     place = tmpfs(scratch)
     found = []
     for controller in CONTROLLERS:
+        (hierarchy,) = directories(place, controller)
         try:
-            mounts.mount("cgroup", str(directories(place, controller)[0]), "cgroup", 0, controller)
+            mounts.mount("cgroup", str(hierarchy), "cgroup", 0, controller)
         except OSError:
             continue
-        found.append(controller)
+        if os.access(hierarchy, os.W_OK):
+            found.append(controller)
     return found
 
 

@@ -13,6 +13,8 @@ from typing import Any
 from kins.sandbox.probes.table import Answers, Values
 from kins.sys import mounts
 
+# Where a node puts something that is seen from inside only.
+NODE_PLACES = ("/dev", "/etc", "/run", "/var/lib", "/var/log")
 # Where node software keeps its data, and where it could.
 CANDIDATES = ("/", "/tmp", "/var/lib", "/run", "/dev/shm")
 
@@ -50,6 +52,12 @@ def file_systems(scratch: Path) -> dict[str, dict[str, Any]]:
     return {name: _file_system(place, kinds) for name, place in places.items() if place.is_dir()}
 
 
+def unwritable(_: Path) -> list[str]:
+    """Where we may make nothing; of a place that is not there, the directory above it."""
+    found = (next(each for each in (Path(place), *Path(place).parents) if each.exists()) for place in NODE_PLACES)
+    return list(dict.fromkeys(str(each) for each in found if not os.access(each, os.W_OK)))
+
+
 def _file_system(place: Path, kinds: dict[str, str]) -> dict[str, Any]:
     found, real = os.statvfs(place), place.resolve()
     above = next((str(each) for each in (real, *real.parents) if str(each) in kinds), "/")
@@ -72,4 +80,4 @@ def _is_writable(place: Path) -> bool:
 
 
 ANSWERS: Answers = {"unix_sockets": unix_sockets, "linked_programs": linked_programs}
-VALUES: Values = {"data_type": (data_type, 0), "file_systems": (file_systems, {})}
+VALUES: Values = {"data_type": (data_type, 0), "file_systems": (file_systems, {}), "unwritable": (unwritable, [])}

@@ -7,7 +7,7 @@ import resource
 from pathlib import Path
 from typing import Any
 
-from kins.sys import process
+from kins.sys import process, user_namespaces
 
 
 def identity(_: Path) -> dict[str, Any]:
@@ -19,4 +19,5 @@ def identity(_: Path) -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "descriptors": resource.getrlimit(resource.RLIMIT_NOFILE)[1],
         "kernel_release": os.uname().release,
+        "identities": user_namespaces.identities(),
     }
