@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from kins.sandbox.facts import Facts
+from kins.sandbox.probes.settings import WRITTEN_BY_THE_KUBELET
 from kins.sys.user_namespaces import IDENTITIES
 
 # What the kubelet's container manager asks for (pkg/kubelet/cm/container_manager_linux.go,
@@ -15,17 +16,6 @@ from kins.sys.user_namespaces import IDENTITIES
 REQUIRED_V1 = ("cpu", "cpuacct", "cpuset", "memory", "pids")
 REQUIRED_V2 = ("cpu", "cpuset", "memory", "pids")
 CONTROL_GROUP_FACTS = ("control_groups", "control_group_creation")
-
-
-# pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables
-WRITTEN_BY_THE_KUBELET = (
-    "kernel/panic",
-    "kernel/panic_on_oops",
-    "kernel/keys/root_maxkeys",
-    "kernel/keys/root_maxbytes",
-    "vm/overcommit_memory",
-    "vm/panic_on_oom",
-)
 
 
 class Lack(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from kins.sandbox.doctor.model import Cure, Explanation, always, has_tracer, working
 from kins.sandbox.doctor.storage import GIBIBYTE
 from kins.sandbox.facts import Facts
-from kins.sandbox.levels import WRITTEN_BY_THE_KUBELET, settings_are_there
+from kins.sandbox.levels import settings_are_there
+from kins.sandbox.probes.settings import WRITTEN_BY_THE_KUBELET
 
 # Measured: all components of a node in gVisor hold 1.3 GB, natively 0.9.
 SMALLEST_MEMORY = 3 * GIBIBYTE // 2

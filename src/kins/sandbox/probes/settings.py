@@ -9,15 +9,18 @@ from pathlib import Path
 from kins.sandbox.probes.places import own_proc
 from kins.sandbox.probes.table import Values
 
-# What the kubelet reads or writes at its start (pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables),
-# forwarding between pods, and what others' node software writes (k3s, kube-proxy, the CNI plugins, Docker).
-WRITTEN = (
+# pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables
+WRITTEN_BY_THE_KUBELET = (
     "kernel/panic",
     "kernel/panic_on_oops",
     "kernel/keys/root_maxkeys",
     "kernel/keys/root_maxbytes",
     "vm/overcommit_memory",
     "vm/panic_on_oom",
+)
+# Forwarding between pods too, and what others' node software writes (k3s, kube-proxy, the CNI plugins, Docker).
+WRITTEN = (
+    *WRITTEN_BY_THE_KUBELET,
     "net/ipv4/ip_forward",
     "net/ipv4/conf/all/forwarding",
     "net/ipv4/conf/all/route_localnet",
