@@ -1,7 +1,8 @@
 """Kills kins at chosen steps, runs `kins down` and says what is left: a program for the inside of an environment.
 
-    python3 cuts.py all|sample < inside.py
+    python3 cuts.py all|sample UID < inside.py
 
+kins is called by the user of that number; whoever looks is root.
 Standard library alone, one line of JSON for each cut. `sample` takes each kind of step once whose effect outlives the
 node's mounts, `all` every step before and after its execution, and every step's undoing. What `inside.py` on standard
 input sees must be the same after each.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -21,11 +23,14 @@ from pathlib import Path
 from typing import Any
 
 REACHED = Path("/tmp/kins-cut-reached")
-CLUSTER = Path.home() / ".local/share/kins/clusters/default"
+ACCOUNT = pwd.getpwuid(int(sys.argv[2]))
+CLUSTER = Path(ACCOUNT.pw_dir) / ".local/share/kins/clusters/default"
+CALLER: dict[str, Any] = {"user": ACCOUNT.pw_uid, "group": ACCOUNT.pw_gid, "extra_groups": [], "cwd": ACCOUNT.pw_dir}
+HOME = {"HOME": ACCOUNT.pw_dir, "USER": ACCOUNT.pw_name}
 # A cut is reached within a second natively; three busy environments may share two cores.
 PATIENCE = 60.0
 # kins.plan.mounts
-MOUNTS = {"BindMount", "MountFileSystem", "SetPropagation", "Unmount"}
+MOUNTS = {"BindMount", "CoverDirectory", "MountFileSystem", "SetPropagation", "Unmount"}
 
 Look = Callable[[], dict[str, list[str]]]
 
@@ -34,8 +39,8 @@ def start(cut: str, *command: str) -> subprocess.Popen[bytes]:
     """Start a command that stands still, or has its daemon stand still, at a cut; returns when it does."""
     REACHED.unlink(missing_ok=True)
     hook = {"PYTHONPATH": str(Path(__file__).parent), "PYTHONDONTWRITEBYTECODE": "1"}
-    variables = {**os.environ, **hook, "KINS_TEST_CUT": cut, "KINS_TEST_CUT_REACHED": str(REACHED)}
-    started = subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    variables = {**os.environ, **HOME, **hook, "KINS_TEST_CUT": cut, "KINS_TEST_CUT_REACHED": str(REACHED)}
+    started = subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **CALLER)
     deadline = time.monotonic() + PATIENCE
     while not REACHED.exists():
         if started.poll() is not None or time.monotonic() > deadline:
@@ -71,6 +76,12 @@ def kill_all(up: subprocess.Popen[bytes]) -> None:
     kill(supervisor())
 
 
+def down() -> None:
+    """What the test is about."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run(["kins", "down"], check=True, env={**os.environ, **HOME}, **quiet, **CALLER)
+
+
 def cut_up(cut: str) -> None:
     """Everything dies."""
     kill_all(start(cut, "kins", "up"))
@@ -88,9 +99,9 @@ def cut_daemon(cut: str) -> None:
 def cut_down(cut: str) -> None:
     """`down` dies over the undoing."""
     cut_up("end")
-    down = start(cut, "kins", "down")
-    down.kill()
-    down.communicate()
+    started = start(cut, "kins", "down")
+    started.kill()
+    started.communicate()
 
 
 def chosen(which: str, steps: list[str]) -> Iterator[tuple[Callable[[str], None], str]]:
@@ -134,11 +145,11 @@ def main() -> None:
     before = look()
     kill_all(start("end", "kins", "up"))
     steps = kinds()
-    subprocess.run(["kins", "down"], check=True, stdout=subprocess.DEVNULL)
+    down()
     for make, cut in chosen(sys.argv[1], steps):
         began = time.monotonic()
         make(cut)
-        subprocess.run(["kins", "down"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        down()
         number = cut.partition(" ")[2]
         seen = {
             "cut": f"{make.__name__}: {cut}",

@@ -14,7 +14,10 @@ GVISOR = [pytest.mark.sandbox, pytest.mark.xdist_group("gvisor-9p")]
     "name",
     [
         pytest.param("gvisor-2022", marks=GVISOR),
+        pytest.param("gvisor-9p-docker-host", marks=GVISOR),
         pytest.param("native-docker", marks=NATIVE),
+        pytest.param("native-groups", marks=NATIVE),
+        pytest.param("native-user", marks=NATIVE),
         pytest.param("native-user-alone", marks=NATIVE),
     ],
 )

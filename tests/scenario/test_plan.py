@@ -44,9 +44,10 @@ def test_a_script_brings_up_a_node_and_takes_it_back(environment: Environment) -
 @pytest.mark.xdist_group("gvisor-overlay")
 def test_a_script_of_an_ordinary_user_ends_with_its_command(environment: Environment) -> None:
     before = environment.snapshot()
-    script = environment.run(["kins", "plan", "--level", "control-plane"], user=USER).stdout
+    script = environment.run(["kins", "plan"], user=USER).stdout
     typed = ["sh", "-c", 'cat > ~/plan.sh; sh ~/plan.sh "$@"; status=$?; rm ~/plan.sh; exit $status', "sh"]
-    asked = ["sh", "-c", "kubectl create configmap works && exit 7"]
+    ready = "kubectl wait node/kins-default --for=condition=Ready --timeout=60s"
+    asked = ["sh", "-c", f"{ready} && kubectl create configmap works && exit 7"]
     done = environment.run([*typed, *asked], user=USER, text=script, timeout=PATIENCE, check=False)
     assert done.returncode == 7, done.stderr
     assert "configmap/works created" in done.stdout

@@ -77,7 +77,7 @@ def before(environment: Environment) -> Snapshot:
 
 def test_every_cut(environment: Environment) -> None:
     """Nothing is left after `kins down`, whichever step it was, and whoever died over it."""
-    done = environment.run(["python3", "/opt/cuts/cuts.py", CUTS], text=PROGRAM, timeout=CUTS_SECONDS)
+    done = environment.run(["python3", "/opt/cuts/cuts.py", CUTS, "0"], text=PROGRAM, timeout=CUTS_SECONDS)
     cuts = [json.loads(line) for line in done.stdout.splitlines()]
     print("\n".join(f"{each['seconds']:5.2f} s  {each['cut']}  {each['step']}" for each in cuts))
     assert len(cuts) >= 8

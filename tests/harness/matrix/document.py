@@ -15,8 +15,9 @@ DOCUMENT = ROOT / "docs/reference/sandboxes.md"
 HEAD = """\
 # Sandboxes
 
-Made by `make matrix`, which starts each of these sandboxes, brings a cluster up, does with it what its level promises,
-takes it down, and compares the sandbox with what it was before. Do not edit.
+Made by `make matrix`, which starts each of these sandboxes, asks the doctor, brings a cluster up, compares it with what
+the doctor said, does with it what its level promises, takes it down, and compares the sandbox with what it was before.
+Do not edit.
 
 - `node`: pods with logs and exec, one of which finds the other by the name of its Service.
 - `fake`: a chart is installed with `helm install --wait` on simulated nodes.
@@ -27,7 +28,7 @@ a sandbox of yours carries is told by [the doctor](../how-to/doctor.md), and `ki
 begins with: its facts, without what is private.
 
 """
-COLUMNS = ("sandbox", "level", "`up`", "promise", "`down`", "kept away by")
+COLUMNS = ("sandbox", "level", "doctor", "`up`", "promise", "`down`", "kept away by")
 
 
 def write(results: Mapping[str, Measured], file: Path = DOCUMENT) -> None:
@@ -39,14 +40,16 @@ def write(results: Mapping[str, Measured], file: Path = DOCUMENT) -> None:
 def measured_on() -> str:
     """What the seconds depend on."""
     cores = len(os.sched_getaffinity(0))
-    return f"Seconds of the whole command, on a machine with {cores} cores and Linux {platform.release()}.\n\n"
+    machine = f"a machine with {cores} cores and Linux {platform.release()}"
+    return f"Seconds of the whole command, and of the doctor's probes, on {machine}.\n\n"
 
 
 def table(rows: list[Measured]) -> str:
     """One line for each sandbox."""
     lines = [line(COLUMNS), line(["---"] * len(COLUMNS))]
     for each in rows:
-        seconds = [f"{value:.1f} s" for value in (each.up_seconds, each.promise_seconds, each.down_seconds)]
+        measured = (each.doctor_seconds, each.up_seconds, each.promise_seconds, each.down_seconds)
+        seconds = [f"{value:.1f} s" for value in measured]
         facts = dict.fromkeys(f"`{missing.fact}`" for missing in each.missing)
         lines.append(line([ROWS[each.row].sandbox, each.level, *seconds, ", ".join(facts) or "nothing"]))
     return "".join(lines)

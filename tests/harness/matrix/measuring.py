@@ -36,10 +36,12 @@ class Missing(msgspec.Struct, frozen=True):
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a row; seconds are those of the whole command as its user waits for it."""
+    """What came of a row; seconds are those of the whole command as its user waits for it, but the doctor's, which are
+    those of its probes."""
 
     row: str
     level: str
+    doctor_seconds: float
     up_seconds: float
     promise_seconds: float
     down_seconds: float
@@ -51,11 +53,14 @@ def measure(row: Row) -> Measured:
     """Take a row through everything. AssertionError and CommandFailed say where it is not as expected."""
     with row.make() as environment:
         before = environment.snapshot()
+        doctor = environment.kins_json("doctor", user=row.user)
         up, up_seconds = timed(lambda: environment.kins_json("up", user=row.user, timeout=PATIENCE + 10))
         decisions = json.loads(environment.run([PYTHON, "-c", TELL_DECISIONS], user=row.user).stdout)
         level = in_words(decisions)
         assert level == row.expected, f"{row.name}: {level} instead of {row.expected}: {decisions['missing']}"
         assert bool(up["missing"]) == (up["level"] != NODE), up
+        told = (doctor["level"], doctor["missing"], doctor["limits"])
+        assert told == (up["level"], up["missing"], decisions["limits"]), f"{row.name}: the doctor said {told}"
         _, promise_seconds = timed(lambda: keep(up["level"], environment, row.user))
         _, down_seconds = timed(lambda: environment.kins("down", user=row.user, timeout=PATIENCE))
         changes = environment.changes_since(before)
@@ -63,6 +68,7 @@ def measure(row: Row) -> Measured:
     return Measured(
         row=row.name,
         level=level,
+        doctor_seconds=doctor["seconds"],
         up_seconds=up_seconds,
         promise_seconds=promise_seconds,
         down_seconds=down_seconds,

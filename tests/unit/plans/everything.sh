@@ -124,7 +124,7 @@ cover() {
         if [ -L "$entry" ]; then
             cp -P "$entry" "$place"
         elif [ -d "$entry" ]; then
-            mkdir "$place"
+            mkdir -p "$place" # mount itself makes one in /run
             mount --rbind "$entry" "$place"
         elif [ -e "$entry" ]; then
             : > "$place"
@@ -927,7 +927,7 @@ component cgroupfs env -i \
     --enforce-memory \
     '--on-kill=["/opt/kins/lib/kins/_bin/kins-engine", "oom", "--address", "/home/kins/clusters/default/run/containerd.sock"]'
 
-wait_for 'the control groups are mounted' test -e /sys/fs/cgroup/cpu/cgroup.procs
+wait_for 'the control groups are mounted' grep -q ' /sys/fs/cgroup fuse' /proc/mounts
 
 # control_groups
 note_directories /sys/fs/cgroup/cpu/kins-default-0a1b2c

@@ -122,7 +122,7 @@ cover() {
         if [ -L "$entry" ]; then
             cp -P "$entry" "$place"
         elif [ -d "$entry" ]; then
-            mkdir "$place"
+            mkdir -p "$place" # mount itself makes one in /run
             mount --rbind "$entry" "$place"
         elif [ -e "$entry" ]; then
             : > "$place"

@@ -80,7 +80,8 @@ def _node(plan: ClusterPlan, surroundings: Surroundings) -> Iterator[str]:
     for each in _early(plan, node=True):
         yield _component(each)
         if each.name == "cgroupfs":
-            yield f"wait_for 'the control groups are mounted' test -e {CONTROL_GROUPS}/cpu/cgroup.procs"
+            # others may be there before, which are no use here
+            yield f"wait_for 'the control groups are mounted' grep -q ' {CONTROL_GROUPS} fuse' /proc/mounts"
             yield from _steps(plan, plan.steps_in_control_groups)
 
 

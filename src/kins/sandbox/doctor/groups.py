@@ -5,7 +5,7 @@ from __future__ import annotations
 from kins.sandbox.doctor.isolation import PRIVILEGE
 from kins.sandbox.doctor.model import Cure, Explanation, always
 from kins.sandbox.facts import Facts
-from kins.sandbox.levels import control_group_layout, has_usage_of_root
+from kins.sandbox.levels import control_group_layout, has_usage_of_root, needs_emulated_control_groups
 
 EMULATION = Cure(
     "control groups emulated in FUSE, to which a tracer leads",
@@ -91,6 +91,11 @@ GROUPS = (
         "stock kubelet gets ready",
         "a kernel whose cpuacct has the file; gVisor's has not (September 2026)",
         cures=(
+            Cure(
+                "the emulated control groups, which are needed here anyway, have it",
+                "none",
+                needs_emulated_control_groups,
+            ),
             Cure("version 2 hierarchies never have the file, and cAdvisor knows", "none", has_usage_of_root),
             Cure(
                 "a kubelet with its own source of figures (kins up --kubelet no-cadvisor, the choice of auto)",
