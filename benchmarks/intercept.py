@@ -47,6 +47,7 @@ CALLS = {
     "open": "open and close, no rule matches",
     "open-redirected": "open and close, redirected",
     "statfs": "statfs, answered by a rule",
+    "chown": "chown, without its owner by a rule",
 }
 WORKS = {
     "kubectl": "kubectl version --client",

@@ -61,6 +61,11 @@ static void call_statfs(void) {
 		fail("statfs");
 }
 
+static void call_chown(void) {
+	if (syscall(SYS_fchownat, AT_FDCWD, plain, getuid(), getgid(), 0) != 0)
+		fail("fchownat");
+}
+
 static const struct {
 	const char *name;
 	void (*call)(void);
@@ -71,6 +76,7 @@ static const struct {
 	{"open", call_open_plain},
 	{"open-redirected", call_open_redirected},
 	{"statfs", call_statfs},
+	{"chown", call_chown},
 };
 
 static double nanoseconds(void (*call)(void), long count) {

@@ -30,6 +30,8 @@ RULES = [
     {"statfs": {"path": "{place}", "type": EXT4}},
     {"uname": {"release": "6.1.0"}},
 ]
+# Which the backend of notifications does not know.
+RULES_OF_PTRACE = [{"one_id": {}}]
 
 
 class Failed(Exception):
@@ -38,15 +40,19 @@ class Failed(Exception):
 
 def ways(place: Path, tracer: Path) -> dict[str, list[str]]:
     """For each way, what stands before a command."""
-    rules = place / "rules.json"
-    filled = json.dumps(RULES).replace("{place}", str(place))
-    rules.write_text(json.dumps({"version": 1, "rules": json.loads(filled)}))
+    files = {"ptrace": place / "ptrace.json", "notify": place / "notify.json"}
+    for backend, file in files.items():
+        filled = json.dumps([*RULES, *(RULES_OF_PTRACE if backend == "ptrace" else ())]).replace("{place}", str(place))
+        file.write_text(json.dumps({"version": 1, "rules": json.loads(filled)}))
+    ours = {
+        f"kins-{backend}": [str(tracer), "--backend", backend, "--rules", str(file), "--"]
+        for backend, file in files.items()
+    }
     bind = f"{place}/target:{place}/redirected"
     return {
         "plain": [],
         "filter": [str(PROGRAMS / "onlyfilter")],
-        "kins-ptrace": [str(tracer), "--backend", "ptrace", "--rules", str(rules), "--"],
-        "kins-notify": [str(tracer), "--backend", "notify", "--rules", str(rules), "--"],
+        **ours,
         "strace": ["strace", "-f", "--seccomp-bpf", "-e", "trace=openat", "-o", "/dev/null"],
         "proot": ["proot", "-b", bind],
         "proot-every-call": ["env", "PROOT_NO_SECCOMP=1", "proot", "-b", bind],

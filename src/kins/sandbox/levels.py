@@ -34,13 +34,14 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     lacks: tuple[Lack, ...] = ()
 
 
+PRIVILEGE = "run the sandbox as root with CAP_SYS_ADMIN, or allow user namespaces in it"
 # For each answer that a node cannot do without: what follows from a no, and what would turn it into a yes.
 NEEDS = {
     "namespaces": (
         "a node lives in mount, pid, ipc and uts namespaces of its own",
-        "run the sandbox as root with CAP_SYS_ADMIN",
+        PRIVILEGE,
     ),
-    "mounts": ("volumes and containers are mounts", "run the sandbox as root with CAP_SYS_ADMIN"),
+    "mounts": ("volumes and containers are mounts", PRIVILEGE),
     "unix_sockets": (
         "the kubelet and containerd talk over unix sockets",
         "set KINS_HOME to a directory on another file system",
@@ -198,7 +199,7 @@ def _control_groups(facts: Facts) -> list[Lack]:
         fact="control_groups",
         cause="no control group hierarchy with cpu, cpuset, memory and pids is mounted or can be mounted",
         consequence="the kubelet and runc place containers in control groups",
-        hint="run the sandbox as root with CAP_SYS_ADMIN, or with a writable /sys/fs/cgroup",
+        hint="give the sandbox a writable /sys/fs/cgroup, or /dev/fuse, ptrace and seccomp filters",
     )
     return [lack]
 

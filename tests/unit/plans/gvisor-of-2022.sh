@@ -11,11 +11,12 @@
 #
 # What is missing for more than that:
 # - namespaces: [Errno 22] mount none: Invalid argument: '…'. a node lives in mount, pid, ipc and uts namespaces of its
-#   own. run the sandbox as root with CAP_SYS_ADMIN
+#   own. run the sandbox as root with CAP_SYS_ADMIN, or allow user namespaces in it
 # - mounts: [Errno 22] mount none: Invalid argument: '…'. volumes and containers are mounts. run the sandbox as root
-#   with CAP_SYS_ADMIN
+#   with CAP_SYS_ADMIN, or allow user namespaces in it
 # - no control group hierarchy with cpu, cpuset, memory and pids is mounted or can be mounted. the kubelet and runc
-#   place containers in control groups. run the sandbox as root with CAP_SYS_ADMIN, or with a writable /sys/fs/cgroup
+#   place containers in control groups. give the sandbox a writable /sys/fs/cgroup, or /dev/fuse, ptrace and seccomp
+#   filters
 # - settings below /proc/sys cannot be written, and no overlay hides it: [Errno 22] mount none: Invalid argument: '…'.
 #   the kubelet ends when it cannot write them. a writable /proc/sys, or a sandbox with ptrace and seccomp filters
 #

@@ -11,9 +11,9 @@
 #
 # What is missing for more than that:
 # - namespaces: [Errno 1] unshare: Operation not permitted (this sandbox does not allow it). a node lives in mount, pid,
-#   ipc and uts namespaces of its own. run the sandbox as root with CAP_SYS_ADMIN
+#   ipc and uts namespaces of its own. run the sandbox as root with CAP_SYS_ADMIN, or allow user namespaces in it
 # - mounts: [Errno 1] unshare: Operation not permitted (this sandbox does not allow it). volumes and containers are
-#   mounts. run the sandbox as root with CAP_SYS_ADMIN
+#   mounts. run the sandbox as root with CAP_SYS_ADMIN, or allow user namespaces in it
 # - pod_network: [Errno 1] unshare: Operation not permitted (this sandbox does not allow it). pods need network
 #   namespaces, joined by veths and a bridge. give the sandbox a network of its own and CAP_NET_ADMIN (gVisor:
 #   --network=sandbox or none, not host)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from kins.sandbox.doctor.isolation import PRIVILEGE
 from kins.sandbox.doctor.model import Cure, Explanation, always
 from kins.sandbox.facts import Facts
-from kins.sandbox.levels import control_group_layout, has_usage_of_root, needs_emulated_control_groups
+from kins.sandbox.levels import PRIVILEGE, control_group_layout, has_usage_of_root, needs_emulated_control_groups
 
 EMULATION = Cure(
     "control groups emulated in FUSE, to which a tracer leads",

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from kins.sandbox.doctor.model import Cure, Explanation, always, working
 from kins.sandbox.facts import Facts
-from kins.sandbox.levels import carries_best, has_identities, lacks_inside, pod_network
+from kins.sandbox.levels import PRIVILEGE, carries_best, has_identities, lacks_inside, pod_network
 from kins.sys.process import CAP_NET_ADMIN, CAP_SYS_ADMIN
 from kins.sys.user_namespaces import ALL_IDENTITIES
 
-PRIVILEGE = "run the sandbox as root with CAP_SYS_ADMIN"
 USER_NAMESPACE = "a user namespace, in which kins has all of them"
 NAMED = {"CAP_SYS_ADMIN": CAP_SYS_ADMIN, "CAP_NET_ADMIN": CAP_NET_ADMIN}
 

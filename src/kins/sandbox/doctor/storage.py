@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from kins.sandbox.doctor.isolation import PRIVILEGE
 from kins.sandbox.doctor.model import Cure, Explanation, always, has_tracer, working
 from kins.sandbox.facts import Facts, FileSystem
-from kins.sandbox.levels import settings_are_there
+from kins.sandbox.levels import PRIVILEGE, settings_are_there
 from kins.sys import mounts
 
 TYPES = {
