@@ -45,7 +45,7 @@ EXPECTED: dict[str, tuple[str, str, str, set[str]]] = {
         "fake",
         "",
         "",
-        {"namespaces", "mounts", "pod_network"},
+        {"namespaces", "mounts", "pod_network", "control_group_creation"},
     ),
     "gvisor-user": ("node", "disk", "stock", set()),
 }

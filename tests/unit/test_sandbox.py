@@ -208,9 +208,16 @@ def test_what_no_mount_cures_the_tracer_does(changes: dict[str, Any], fact: str,
     assert decided.interception
     assert decided.control_groups == control_groups
     assert (IDENTITIES_LIMIT in decided.limits) == (fact == "identities")
+    without = decide(facts(LINUX, **changes, interception=REFUSED), ANY)
+    assert [each.fact for each in without.missing] == [fact]
     # Pods that share a network have a tracer each, and no program can have two.
-    lacks = choose(facts(LINUX | GVISOR_HOST | {"control_groups_v1_mountable": []}, **changes)).lacks
-    assert fact in {each.fact for each in lacks} or fact == "control_group_creation"
+    sharing = decide(facts(LINUX, **changes, pod_network=REFUSED), ANY)
+    assert [each.fact for each in sharing.missing] == [fact]
+
+
+def test_no_control_groups_are_emulated_without_fuse() -> None:
+    decided = decide(facts(LINUX, **NO_CONTROL_GROUPS, fuse=REFUSED), ANY)
+    assert [each.fact for each in decided.missing] == ["control_groups"]
 
 
 def test_every_lack_is_named_at_once() -> None:

@@ -97,8 +97,9 @@ def resting_on(facts: Facts, decisions: Decisions) -> Facts:
 
 
 def _decide(facts: Facts, spec: ClusterSpec) -> Decisions:
-    emulated = "cgroupfs" in spec.additions or needs_emulated_control_groups(facts)
-    choice = choose(facts, (POD_RANGE, SERVICE_RANGE, LOAD_BALANCER_RANGE), emulated_control_groups=emulated)
+    asked = "cgroupfs" in spec.additions
+    emulated = asked or needs_emulated_control_groups(facts)
+    choice = choose(facts, (POD_RANGE, SERVICE_RANGE, LOAD_BALANCER_RANGE), emulated_control_groups=asked)
     missing = tuple(
         Missing(fact=lack.fact, cause=lack.cause, consequence=lack.consequence, hint=lack.hint) for lack in choice.lacks
     )

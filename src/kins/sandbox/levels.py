@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
@@ -55,13 +56,8 @@ NEEDS = {
 
 def choose(facts: Facts, ranges: tuple[str, ...] = (), *, emulated_control_groups: bool = False) -> Choice:
     """The best level that these facts allow: simulated nodes ask nothing of the kernel. `ranges` are the address ranges
-    that a real node wants for itself."""
-    uncured = [
-        lack
-        for lack in _beyond_mounts(facts)
-        if not _can_trace(facts)
-        or (lack.fact in CONTROL_GROUP_FACTS and not (emulated_control_groups or facts.fuse.works))
-    ]
+    that a real node wants for itself; `emulated_control_groups` says that those are asked for, whatever FUSE does."""
+    uncured = _uncured(facts, emulated_control_groups=emulated_control_groups or facts.fuse.works)
     lacks = [*_answers(facts), *uncured, *_ranges(facts, ranges)]
     return Choice(level="fake" if lacks else "node", lacks=tuple(lacks))
 
@@ -185,6 +181,13 @@ def _beyond_mounts(facts: Facts) -> list[Lack]:
             )
         )
     return found
+
+
+def _uncured(facts: Facts, *, emulated_control_groups: bool) -> Iterator[Lack]:
+    """Those that the tracer does not cure either. Control groups that it leads to have to be there."""
+    for lack in _beyond_mounts(facts):
+        if not _can_trace(facts) or (lack.fact in CONTROL_GROUP_FACTS and not emulated_control_groups):
+            yield lack
 
 
 def _can_trace(facts: Facts) -> bool:
