@@ -103,17 +103,6 @@ def test_helm_installs_a_chart(environment: Environment) -> None:
         run(environment, "kins", "down")
 
 
-def test_an_ordinary_user_is_told_why_there_is_no_node(environment: Environment) -> None:
-    """Without the right to mount, `kins up` gives simulated nodes and says what is missing for a real one."""
-    up = result(environment, "up")
-    try:
-        assert (up["level"], up["fake_nodes"]) == ("fake", 1)
-        assert up["missing"]
-        assert all(each["cause"] and each["consequence"] and each["hint"] for each in up["missing"])
-    finally:
-        run(environment, "kins", "down")
-
-
 def test_a_killed_component_comes_back(environment: Environment) -> None:
     """Each of the four, without a pid namespace to end in."""
     run(environment, "kins", "up", "--control-plane-only")

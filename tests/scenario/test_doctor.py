@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from tests.harness.environment import Environment
+from tests.harness.native import WITHOUT_USER_NAMESPACES
 from tests.harness.rootfs import USER_ID
 from tests.scenario.cluster import Cluster
 from tests.scenario.manifests import pod
 
-# The rest of root's capabilities stays. Without the second one there is no user namespace with a range of ids either.
+# The rest of root's capabilities stays. With the second one no user namespace gives it back, either.
 WITHOUT_PRIVILEGE = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
-UNPRIVILEGED = ("setpriv", "--bounding-set=-sys_admin,-setuid", "--inh-caps=-sys_admin,-setuid")
+UNPRIVILEGED = ("python3", "-c", WITHOUT_USER_NAMESPACES, *WITHOUT_PRIVILEGE)
 DOCTOR = ("kins", "doctor", "--output", "json")
 
 
@@ -93,9 +94,11 @@ def test_what_an_alternative_promises_comes_true(cluster: Cluster) -> None:
 
 
 def test_any_user_may_ask(cluster: Cluster) -> None:
+    """Who has one user id in a user namespace."""
     said = diagnosis(cluster.environment, user=USER_ID)
-    assert said["level"] != "node"
-    assert states(said)["namespaces"] == "missing"
+    assert said["level"] == "node"
+    assert any(limit.startswith("identities:") for limit in said["limits"])
+    assert states(said)["identities"] == states(said)["unwritable"] == "cured"
 
 
 def test_text_and_report_say_the_same(cluster: Cluster) -> None:

@@ -12,8 +12,10 @@ from tests.scenario.cluster import PATIENCE
 @pytest.mark.sandbox
 @pytest.mark.xdist_group("gvisor-overlay")
 def test_a_user_without_capabilities() -> None:
-    """Not root: simulated nodes, and every fact that keeps a real one away."""
-    with Sandbox(kins_tree(), root="overlay", capabilities="docker") as environment:
+    """Not root, where pods could only share the sandbox's network: simulated nodes, and every fact that keeps a real
+    one away. Pods that share it have a tracer each, and no process has a second one, which one user id would ask for.
+    """
+    with Sandbox(kins_tree(), root="overlay", capabilities="docker", network="host") as environment:
         before = environment.snapshot()
         foretold = environment.kins_json("doctor", user=USER_ID)
         up = environment.kins_json("up", user=USER_ID, timeout=PATIENCE + 10)
