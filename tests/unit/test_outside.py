@@ -26,20 +26,30 @@ def place(tmp_path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def serving(path: Path, descriptors: int = 256) -> Iterator[Path]:
-    """Such a process, which may have so many open files."""
+    """Such a process, which may have so many open files, and has none of the test's."""
     server = outside.listen(path)
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid == 0:
-        theirs.close()
-        resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
-        outside.serve(server, ours)
-        os._exit(7)
+        try:
+            _serve(server, ours, descriptors)
+        finally:
+            os._exit(8)  # whatever happens: a second pytest would go on from here
     ours.close()
     server.close()
     yield path
     theirs.close()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+
+
+def _serve(server: socket.socket, lifeline: socket.socket, descriptors: int) -> None:
+    kept = {0, 1, 2, server.fileno(), lifeline.fileno()}
+    for number in {int(name) for name in os.listdir("/proc/self/fd")} - kept:
+        with contextlib.suppress(OSError):  # that of the list itself
+            os.close(number)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+    outside.serve(server, lifeline)
+    os._exit(7)
 
 
 def ask(path: Path, request: str) -> tuple[str, socket.socket | None]:
@@ -98,8 +108,7 @@ def test_refusals_have_the_kernels_number(place: Path) -> None:
 
 def test_more_connections_than_descriptors_only_wait(tmp_path: Path) -> None:
     """It has some open already; each connection takes one, and one that asks for a socket a second one."""
-    taken = len(os.listdir("/proc/self/fd"))
-    with serving(tmp_path / "outside.sock", taken + 16) as place, socket.create_server(("127.0.0.1", 0)) as server:
+    with serving(tmp_path / "outside.sock", 24) as place, socket.create_server(("127.0.0.1", 0)) as server:
         with contextlib.ExitStack() as silent:
             for _ in range(32):
                 silent.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)).connect(str(place))

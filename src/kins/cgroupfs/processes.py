@@ -120,6 +120,9 @@ class StatReader:
         found = ((pid, self._stat(pid)) for pid in wanted)
         return {pid: stat for pid, stat in found if stat is not None}
 
+    def __del__(self) -> None:
+        self.close()
+
     def close(self) -> None:
         """Close all descriptors."""
         while self._descriptors:
