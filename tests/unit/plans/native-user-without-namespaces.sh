@@ -17,9 +17,9 @@
 # - pod_network: [Errno 1] unshare: Operation not permitted (this sandbox does not allow it). pods need network
 #   namespaces, joined by veths and a bridge. give the sandbox a network of its own and CAP_NET_ADMIN (gVisor:
 #   --network=sandbox or none, not host)
-# - control_group_creation: [Errno 13] Permission denied: '/sys/fs/cgroup/cpu/kins-probe-80'. the node makes a group of
-#   its own in each hierarchy that is mounted. mount /sys/fs/cgroup writable, or give the sandbox /dev/fuse, ptrace and
-#   seccomp filters
+# - control_group_creation: [Errno 13] Permission denied: '/sys/fs/cgroup/cpu'. the node makes a group of its own in
+#   each hierarchy that is mounted. mount /sys/fs/cgroup writable, or give the sandbox /dev/fuse, ptrace and seccomp
+#   filters
 #
 # What this level does not do here:
 # - simulated: pods on simulated nodes report that they run, and nothing in them does: no logs, no exec, no open ports,

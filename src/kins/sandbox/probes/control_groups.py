@@ -123,7 +123,11 @@ def _group(place: Path) -> Iterator[Path]:
             for each in (*left.glob("kins-probe-*"), left):
                 each.rmdir()
     group = place / f"kins-probe-{os.getpid()}"
-    group.mkdir()
+    try:
+        group.mkdir()
+    except OSError as error:
+        error.filename = str(place)  # each time the same word
+        raise
     try:
         yield group
     finally:
