@@ -25,6 +25,8 @@ from kins.run.remains import RunFiles
 from kins.sandbox import Facts
 from kins.sandbox.levels import NEEDS, control_group_layout, has_usage_of_root
 
+# No user namespace takes its place here: other software would lack the relay, and the rest of what a node of ours has.
+ROOT = "run the sandbox as root with CAP_SYS_ADMIN"
 # Without these there is no environment; what else is missing is the command's own matter.
 NEEDED = ("namespaces", "mounts")
 # The groups of pods, by those that they are in (pkg/kubelet/cm, with cgroupsPerQOS and the driver cgroupfs).
@@ -54,12 +56,12 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 def check(facts: Facts) -> None:
     """Raises KinsError `run-unavailable` where no environment can be made."""
     for fact in NEEDED:
-        answer, (consequence, hint) = getattr(facts, fact), NEEDS[fact]
+        answer, (consequence, _) = getattr(facts, fact), NEEDS[fact]
         if not answer.works:
             raise KinsError(
                 f"this sandbox cannot be prepared for node software: {fact}: {answer.cause}; {consequence}",
                 code="run-unavailable",
-                hint=hint,
+                hint=f"{ROOT}; a cluster of kins' own can do with a user namespace: kins up",
             )
 
 
