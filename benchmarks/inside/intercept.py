@@ -40,14 +40,12 @@ class Failed(Exception):
 
 def ways(place: Path, tracer: Path) -> dict[str, list[str]]:
     """For each way, what stands before a command."""
-    files = {"ptrace": place / "ptrace.json", "notify": place / "notify.json"}
-    for backend, file in files.items():
-        filled = json.dumps([*RULES, *(RULES_OF_PTRACE if backend == "ptrace" else ())]).replace("{place}", str(place))
+    ours = {}
+    for backend, rules in (("ptrace", [*RULES, *RULES_OF_PTRACE]), ("notify", RULES)):
+        file = place / f"{backend}.json"
+        filled = json.dumps(rules).replace("{place}", str(place))
         file.write_text(json.dumps({"version": 1, "rules": json.loads(filled)}))
-    ours = {
-        f"kins-{backend}": [str(tracer), "--backend", backend, "--rules", str(file), "--"]
-        for backend, file in files.items()
-    }
+        ours[f"kins-{backend}"] = [str(tracer), "--backend", backend, "--rules", str(file), "--"]
     bind = f"{place}/target:{place}/redirected"
     return {
         "plain": [],

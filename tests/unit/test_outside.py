@@ -15,6 +15,7 @@ import pytest
 from kins.network import outside
 from kins.network.addresses import of_outer_loopback
 from kins.network.proxy import led_outside
+from kins.sys import process
 
 
 @pytest.fixture
@@ -43,10 +44,7 @@ def serving(path: Path, descriptors: int = 256) -> Iterator[Path]:
 
 
 def _serve(server: socket.socket, lifeline: socket.socket, descriptors: int) -> None:
-    kept = {0, 1, 2, server.fileno(), lifeline.fileno()}
-    for number in {int(name) for name in os.listdir("/proc/self/fd")} - kept:
-        with contextlib.suppress(OSError):  # that of the list itself
-            os.close(number)
+    process.close_others({0, 1, 2, server.fileno(), lifeline.fileno()})
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
     outside.serve(server, lifeline)
     os._exit(7)

@@ -28,11 +28,13 @@ from kins.cluster.decisions import (
     decide,
 )
 from kins.cluster.spec import ClusterSpec
+from kins.components import kubelet
 from kins.network.addresses import POD_RANGE, SERVICE_RANGE
 from kins.sandbox import Answer, Facts, choose, probe, probes, probing
 from kins.sandbox.doctor.explanations import findings
 from kins.sandbox.levels import NEEDS, REQUIRED_V1, REQUIRED_V2, control_group_layout, image_store
 from kins.sandbox.probes import names, programs
+from kins.sandbox.probes.settings import WRITTEN_BY_THE_KUBELET
 from kins.sys import mounts, process
 
 WORKS = {"works": True, "cause": ""}
@@ -213,6 +215,10 @@ def test_what_no_mount_cures_the_tracer_does(changes: dict[str, Any], fact: str,
     # Pods that share a network have a tracer each, and no program can have two.
     sharing = decide(facts(LINUX, **changes, pod_network=REFUSED), ANY)
     assert [each.fact for each in sharing.missing] == [fact]
+
+
+def test_the_settings_that_are_asked_for_are_those_that_the_kubelet_gets() -> None:
+    assert tuple(kubelet.SYSCTLS) == WRITTEN_BY_THE_KUBELET
 
 
 def test_no_control_groups_are_emulated_without_fuse() -> None:

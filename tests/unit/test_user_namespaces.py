@@ -7,7 +7,6 @@ import select
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,14 +28,6 @@ print("alone", lifeline.recv(1), flush=True)
 """
 
 
-def inside(function: Callable[[], None], flags: int = 0) -> None:
-    """Run a function as root of a new user namespace. Raises OSError with what came of it."""
-    pid = user_namespaces.fork(flags)
-    if pid == 0:
-        namespaces.end_with(function)
-    namespaces.wait(pid)
-
-
 def test_a_range_of_ids_is_mapped(tmp_path: Path) -> None:
     """As images need it: files of many owners, and processes that become them."""
     file = tmp_path / "file"
@@ -49,7 +40,7 @@ def test_a_range_of_ids_is_mapped(tmp_path: Path) -> None:
         os.setgroups([42])
         os.setuid(101)
 
-    inside(use)
+    user_namespaces.run(use)
     assert (file.stat().st_uid, file.stat().st_gid) == (101, NOBODY)
 
 
@@ -58,7 +49,7 @@ def test_what_fails_inside_comes_out() -> None:
         mounts.mount("nothing", "/nowhere", "tmpfs")
 
     with pytest.raises(FileNotFoundError):
-        inside(fail, namespaces.CLONE_NEWNS)
+        user_namespaces.run(fail, namespaces.CLONE_NEWNS)
 
 
 def test_mounts_inside_are_seen_nowhere_else(tmp_path: Path) -> None:

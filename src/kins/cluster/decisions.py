@@ -71,9 +71,10 @@ def decide(facts: Facts, spec: ClusterSpec) -> Decisions:
     if inner is None or (decided.level == "node" and decided.pod_network == "bridge"):
         return decided
     if facts.network_inside == "sandbox":
+        if decided.level == "node":
+            return decided  # its pods would share the same network in there
         within = _decide(inner, spec)
-        better = within.level == "node" != decided.level
-        return msgspec.structs.replace(within, isolation="user-namespace") if better else decided
+        return msgspec.structs.replace(within, isolation="user-namespace") if within.level == "node" else decided
     within = _decide(_by_relay(inner), spec)
     # Pods that share a network have no relay; without its device they would reach no Services there, nor the node
     # registries.
@@ -111,7 +112,7 @@ def _decide(facts: Facts, spec: ClusterSpec) -> Decisions:
         kubelet=_kubelet(facts, spec.kubelet, emulated=emulated),
         snapshotter=snapshotter,
         images_on=images_on,
-        interception=bool(spec.additions or needs_tracer(facts)),
+        interception=bool(spec.additions) or needs_tracer(facts),
         control_groups="emulated" if emulated else "kernel",
         resolvers=_resolvers(facts),
         supplied=tuple(name for name, found in facts.programs.items() if not found),

@@ -15,6 +15,7 @@ from kins.plan.files import CreateFile, MakeDirectory
 from kins.plan.kernel import SetSysctl
 from kins.plan.mounts import BindMount, MountFileSystem, SetPropagation
 from kins.sandbox import Facts
+from kins.sandbox.levels import settings_are_there
 
 FORWARDING = SetSysctl(name="net/ipv4/ip_forward", value="1", because="pod network")
 
@@ -33,8 +34,7 @@ def namespace_steps() -> list[AnyStep]:
 def setting_steps(place: Path, facts: Facts) -> list[AnyStep]:
     """The kubelet's kernel settings: set what is there; where files are missing or refuse to be written, put an overlay
     over all of /proc/sys. `place` is a directory to make for its layers."""
-    answers = [facts.sysctls[name] for name in kubelet.SYSCTLS]
-    if all(answer.value is not None and answer.writable for answer in answers):
+    if settings_are_there(facts):
         wanted = kubelet.SYSCTLS.items()
         return [SetSysctl(name=name, value=value, because="kubelet") for name, value in wanted]
     because = "sysctls"

@@ -7,7 +7,6 @@ hold one end of a pair of sockets. With the sandbox's network nobody stays outsi
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import socket
@@ -82,10 +81,7 @@ def _let_go(*kept: socket.socket) -> None:
     standard = range(sys.stderr.fileno() + 1)
     for number in standard:
         os.dup2(null, number)
-    for number in map(int, os.listdir("/proc/self/fd")):
-        if number not in (*standard, *(each.fileno() for each in kept)):
-            with contextlib.suppress(OSError):  # that of the list itself
-                os.close(number)
+    process.close_others({*standard, *(each.fileno() for each in kept)})
 
 
 def main(arguments: list[str]) -> None:

@@ -32,19 +32,23 @@ def probe(home: Path, *, details: bool = False) -> Facts:
     facts = probing.probe(home, details=details)
     if carries_best(facts):
         return facts
-    network: Literal["own", "sandbox"] = "own"
     try:
-        try:
-            inside = _ask(home, details, namespaces.CLONE_NEWNET)
-        except OSError as error:
-            if error.errno != errno.EAFNOSUPPORT:
-                raise
-            network, inside = "sandbox", _ask(home, details)
+        inside, network = _ask_in_a_network(home, details)
     except OSError as error:
         return msgspec.structs.replace(facts, user_namespace=Answer(False, str(error)))
     # Nobody is in reach of another network without a relay, and the sandbox's was asked: that says nothing.
     inside = msgspec.structs.replace(inside, resolvers={})
     return msgspec.structs.replace(facts, user_namespace=Answer(True), inside=inside, network_inside=network)
+
+
+def _ask_in_a_network(home: Path, details: bool) -> tuple[Facts, Literal["own", "sandbox"]]:
+    """The answers, and whose network they are from. Raises OSError, as `_ask`."""
+    try:
+        return _ask(home, details, namespaces.CLONE_NEWNET), "own"
+    except OSError as error:
+        if error.errno != errno.EAFNOSUPPORT:
+            raise
+        return _ask(home, details), "sandbox"
 
 
 def _ask(home: Path, details: bool, network: int = 0) -> Facts:

@@ -62,9 +62,9 @@ def choose(facts: Facts, ranges: tuple[str, ...] = (), *, emulated_control_group
     return Choice(level="fake" if lacks else "node", lacks=tuple(lacks))
 
 
-def needs_tracer(facts: Facts) -> tuple[str, ...]:
-    """The facts for which a node's software runs under the tracer, because no mount cures what they lack."""
-    return tuple(lack.fact for lack in _beyond_mounts(facts))
+def needs_tracer(facts: Facts) -> bool:
+    """Whether a node's software runs under the tracer, because no mount cures what some fact lacks."""
+    return bool(_beyond_mounts(facts))
 
 
 def needs_emulated_control_groups(facts: Facts) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -44,6 +45,13 @@ def set_child_subreaper() -> None:
 def set_name(name: str) -> None:
     """The name of this thread in process lists; 15 bytes are kept."""
     _prctl(PR_SET_NAME, name.encode())
+
+
+def close_others(kept: set[int]) -> None:
+    """Close every descriptor but these."""
+    for number in {int(name) for name in os.listdir("/proc/self/fd")} - kept:
+        with contextlib.suppress(OSError):  # that of the list itself
+            os.close(number)
 
 
 def _stat_fields(pid: int) -> list[str]:

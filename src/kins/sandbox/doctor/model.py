@@ -9,7 +9,6 @@ from typing import Literal
 import msgspec
 
 from kins.sandbox.facts import Answer, Facts
-from kins.sandbox.levels import needs_tracer
 
 State = Literal["works", "cured", "missing"]
 
@@ -77,11 +76,6 @@ class Explanation:
 def always(_: Facts) -> bool:
     """For a fact that is no matter of yes or no, and for a cure that works everywhere."""
     return True
-
-
-def has_tracer(facts: Facts) -> bool:
-    """Whether the node's software is traced, for one fact or another."""
-    return bool(needs_tracer(facts))
 
 
 def working(*names: str) -> Callable[[Facts], bool]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kins.sandbox.doctor.model import Cure, Explanation, always, has_tracer, working
+from kins.sandbox.doctor.model import Cure, Explanation, always, working
 from kins.sandbox.facts import Facts, FileSystem
-from kins.sandbox.levels import PRIVILEGE, settings_are_there
+from kins.sandbox.levels import PRIVILEGE, needs_tracer, settings_are_there
 from kins.sys import mounts
 
 TYPES = {
@@ -144,7 +144,7 @@ DEVICES = (
         "the kubelet's out-of-memory watcher opens /dev/kmsg and ends the kubelet without it",
         "docker run --device /dev/kmsg",
         cures=(
-            Cure("the tracer, which is needed here anyway, leads to /dev/null", "none", has_tracer),
+            Cure("the tracer, which is needed here anyway, leads to /dev/null", "none", needs_tracer),
             Cure("/dev/null bound over an empty file /dev/kmsg", "none", working("mounts")),
         ),
     ),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from kins.sandbox.doctor.model import Cure, Explanation, always, has_tracer, working
+from kins.sandbox.doctor.model import Cure, Explanation, always, working
 from kins.sandbox.doctor.storage import GIBIBYTE
 from kins.sandbox.facts import Facts
-from kins.sandbox.levels import settings_are_there
+from kins.sandbox.levels import needs_tracer, settings_are_there
 from kins.sandbox.probes.settings import WRITTEN_BY_THE_KUBELET
 
 # Measured: all components of a node in gVisor hold 1.3 GB, natively 0.9.
@@ -50,7 +50,7 @@ SETTINGS = (
         f"the kubelet writes {', '.join(WRITTEN_BY_THE_KUBELET)}; others' node software reads and writes more",
         "a writable /proc/sys (docker run --privileged)",
         cures=(
-            Cure("the tracer, which is needed here anyway, leads the kubelet's calls to files", "none", has_tracer),
+            Cure("the tracer, which is needed here anyway, leads the kubelet's calls to files", "none", needs_tracer),
             Cure(
                 "an overlay over /proc/sys with the absent files in its upper layer",
                 "what is written to them has no effect",
