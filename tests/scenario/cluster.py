@@ -129,10 +129,17 @@ class Cluster:
         return self.kubectl("exec", pod, f"--container={container}", "--", *command).stdout
 
     def state(self) -> str:
-        """For the report of a failed test: what there is in its namespace, and what happened."""
-        objects = self.kubectl("get", "all", "--output=wide", check=False)
-        events = self.kubectl("events", check=False)
-        return f"{objects.stdout}{objects.stderr}\n{events.stdout}{events.stderr}"
+        """For the report of a failed test: what there is in its namespace, what happened, and what the node is at."""
+        said = [
+            self.kubectl("get", "all", "--output=wide", check=False),
+            self.kubectl("events", check=False),
+            self.environment.run(["ps", "-eo", "pid,ppid,stat,etimes,args"], check=False),
+            *(
+                self.environment.kins("logs", component, "--tail", "40", user=self._kubectl.user, check=False)
+                for component in ("kubelet", "containerd")
+            ),
+        ]
+        return "\n".join(f"{each.stdout}{each.stderr}" for each in said)
 
 
 def eventually(holds: Callable[[], bool], timeout: float = PATIENCE) -> None:
