@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from tests import harness
 from tests.harness.environment import Environment
+from tests.harness.rootfs import USER_ID
 from tests.harness.snapshot import PROGRAM, Snapshot
 from tests.harness.wheel import ENVIRONMENT
 from tests.scenario.cluster import PATIENCE, Cluster
@@ -63,10 +64,15 @@ socket.socket(socket.AF_UNIX).connect("/run/containerd/containerd.sock")
 def environment(request: pytest.FixtureRequest) -> Iterator[Environment]:
     """An environment of this module's own, with the hook that stops kins at a step."""
     with fresh(request.param) as started:
-        started.run(["mkdir", "/opt/cuts"])
-        for name, source in (("sitecustomize.py", "cut_hook.py"), ("cuts.py", "cuts.py")):
-            started.write(f"/opt/cuts/{name}", (HOOK / source).read_text())
+        add_hook(started)
         yield started
+
+
+def add_hook(environment: Environment) -> None:
+    """For every user."""
+    environment.run(["mkdir", "/opt/cuts"])
+    for name, source in (("sitecustomize.py", "cut_hook.py"), ("cuts.py", "cuts.py")):
+        environment.write(f"/opt/cuts/{name}", (HOOK / source).read_text())
 
 
 @pytest.fixture
@@ -77,7 +83,21 @@ def before(environment: Environment) -> Snapshot:
 
 def test_every_cut(environment: Environment) -> None:
     """Nothing is left after `kins down`, whichever step it was, and whoever died over it."""
-    done = environment.run(["python3", "/opt/cuts/cuts.py", CUTS, "0"], text=PROGRAM, timeout=CUTS_SECONDS)
+    make_cuts(environment, 0)
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+@pytest.mark.one_root("overlay")
+def test_every_cut_for_an_ordinary_user(name: str) -> None:
+    """The same for the node in a user namespace, with a tracer and control groups of its own."""
+    with fresh(name) as environment:
+        add_hook(environment)
+        make_cuts(environment, USER_ID)
+
+
+def make_cuts(environment: Environment, user: int) -> None:
+    """By a program inside, each looked at."""
+    done = environment.run(["python3", "/opt/cuts/cuts.py", CUTS, str(user)], text=PROGRAM, timeout=CUTS_SECONDS)
     cuts = [json.loads(line) for line in done.stdout.splitlines()]
     print("\n".join(f"{each['seconds']:5.2f} s  {each['cut']}  {each['step']}" for each in cuts))
     assert len(cuts) >= 8

@@ -5,6 +5,7 @@ They ask in a network of its own, or in the sandbox's where such ones have no IP
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import selectors
@@ -13,7 +14,7 @@ import socket
 import time
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, Self
 
 import msgspec
 
@@ -29,47 +30,73 @@ LIMIT_SECONDS = probing.LONGEST_SECONDS + 5.0
 def probe(home: Path, *, details: bool = False) -> Facts:
     """Ask the sandbox, and where the best level does not follow from the answers also a user namespace in it. For
     `home` and `details` see `kins.sandbox.probing`."""
-    facts = probing.probe(home, details=details)
-    if carries_best(facts):
-        return facts
-    try:
-        inside, network = _ask_in_a_network(home, details)
-    except OSError as error:
-        return msgspec.structs.replace(facts, user_namespace=Answer(False, str(error)))
+    # Without this capability it never does: both are asked at once, for the time of little more than one.
+    surely = not process.has_capability(process.CAP_SYS_ADMIN)
+    with contextlib.ExitStack() as stack:
+        own_network = stack.enter_context(_Question(home, details, namespaces.CLONE_NEWNET)) if surely else None
+        facts = probing.probe(home, details=details)
+        if carries_best(facts):
+            return facts
+        own_network = own_network or stack.enter_context(_Question(home, details, namespaces.CLONE_NEWNET))
+        try:
+            inside, network = _answers_in_a_network(own_network, home, details)
+        except OSError as error:
+            return msgspec.structs.replace(facts, user_namespace=Answer(False, str(error)))
     # Nobody is in reach of another network without a relay, and the sandbox's was asked: that says nothing.
     inside = msgspec.structs.replace(inside, resolvers={})
     return msgspec.structs.replace(facts, user_namespace=Answer(True), inside=inside, network_inside=network)
 
 
-def _ask_in_a_network(home: Path, details: bool) -> tuple[Facts, Literal["own", "sandbox"]]:
-    """The answers, and whose network they are from. Raises OSError, as `_ask`."""
+def _answers_in_a_network(own_network: _Question, home: Path, details: bool) -> tuple[Facts, Literal["own", "sandbox"]]:
+    """The answers, and whose network they are from. Raises OSError, as `_Question.answers`."""
     try:
-        return _ask(home, details, namespaces.CLONE_NEWNET), "own"
+        return own_network.answers(), "own"
     except OSError as error:
         if error.errno != errno.EAFNOSUPPORT:
             raise
-        return _ask(home, details), "sandbox"
+    with _Question(home, details) as sandboxs_network:
+        return sandboxs_network.answers(), "sandbox"
 
 
-def _ask(home: Path, details: bool, network: int = 0) -> Facts:
-    """`network` is CLONE_NEWNET for one of its own. Raises OSError where no user namespace can be had, or no network in
-    it (EAFNOSUPPORT for one without IPv4), or nothing comes out of it."""
-    parent = os.getpid()
-    answer, tell = os.pipe()
-    with open(answer, "rb", buffering=0) as said:
+class _Question:
+    """The probes in a process of a user namespace, begun; it has ended at the end of the block."""
+
+    def __init__(self, home: Path, details: bool, network: int = 0) -> None:
+        """`network` is CLONE_NEWNET for one of its own."""
+        parent = os.getpid()
+        answer, tell = os.pipe()
+        self._said = open(answer, "rb", buffering=0)  # noqa: SIM115 (closed at the end of the block)
+        self._refusal: OSError | None = None
+        self._pid = 0  # none to wait for
         with open(tell, "wb") as telling:
-            # With mounts of its own as well, into whose namespace it can come back: the node's are no others.
-            pid = user_namespaces.fork(network | namespaces.CLONE_NEWNS)
+            try:
+                # With mounts of its own as well, into whose namespace it can come back: the node's are no others.
+                pid = user_namespaces.fork(network | namespaces.CLONE_NEWNS)
+            except OSError as error:
+                self._refusal = error
+                return
             if pid == 0:
                 namespaces.end_with(partial(_tell, telling, home, details, parent, own_network=network != 0))
-        try:
-            content = _read(said)
-        except TimeoutError:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            raise
-    namespaces.wait(pid)
-    return msgspec.json.decode(content, type=Facts)
+        self._pid = pid
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._said.close()
+        if self._pid:
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+
+    def answers(self) -> Facts:
+        """Asked for once. Raises OSError where no user namespace can be had, or no network in it (EAFNOSUPPORT for one
+        without IPv4), or nothing comes out of it."""
+        if self._refusal is not None:
+            raise self._refusal
+        content = _read(self._said)
+        pid, self._pid = self._pid, 0
+        namespaces.wait(pid)
+        return msgspec.json.decode(content, type=Facts)
 
 
 def _tell(telling: BinaryIO, home: Path, details: bool, parent: int, *, own_network: bool) -> None:
