@@ -10,9 +10,9 @@ import pytest
 from tests.harness.environment import Environment
 from tests.harness.images import POSTGRES
 from tests.harness.snapshot import Snapshot
-from tests.scenario.cluster import PATIENCE, Cluster
+from tests.scenario.cluster import PATIENCE, Cluster, eventually
 from tests.scenario.environments import ENVIRONMENTS, fresh
-from tests.scenario.manifests import container, workload
+from tests.scenario.manifests import container, pod, script, workload
 
 pytestmark = pytest.mark.one_root("9p")
 
@@ -64,14 +64,20 @@ def database(environment: Environment, before: Snapshot) -> Cluster:
     return cluster
 
 
+PSQL = ("psql", "--username=postgres", "--tuples-only", "--no-align")
+
+
 def query(cluster: Cluster, text: str) -> str:
     """What psql says."""
-    return cluster.execute("db-0", "psql", "--username=postgres", "--tuples-only", "--no-align", f"--command={text}")
+    return cluster.execute("db-0", *PSQL, f"--command={text}")
 
 
 def written(cluster: Cluster) -> list[str]:
-    """The rows of the database, whose server may be about to come back."""
+    """The rows of the database, whose server may be about to come back: after a start the API server knows the pod as
+    it was, until the kubelet has looked at it."""
     cluster.roll_out("statefulset/db")
+    ask = ("exec", "db-0", "--", *PSQL, "--command=select 1")
+    eventually(lambda: cluster.kubectl(*ask, check=False).returncode == 0)
     return query(cluster, "select number from written order by number").split()
 
 
@@ -146,4 +152,16 @@ def test_an_interrupted_stop(environment: Environment, database: Cluster) -> Non
         environment.run(["kill", "-KILL", str(command.pid)])
     environment.kins("stop", timeout=PATIENCE)
     assert start(environment)["outcome"] == "started"
+    assert written(database) == ["1", "2", "3"]
+
+
+def test_a_start_after_an_interrupted_stop(environment: Environment, database: Cluster) -> None:
+    """It waits for what is about to end, and joins it not."""
+    stubborn = script("trap '' TERM; echo up; while :; do sleep 1; done", image=POSTGRES.name)
+    database.apply(pod("stubborn", stubborn, terminationGracePeriodSeconds=8))
+    database.ready("stubborn")
+    with environment.spawn(["kins", "stop"]) as command:
+        eventually(lambda: environment.run(["pgrep", "-f", "kins-engine [k]ubelet"], check=False).returncode != 0)
+        environment.run(["kill", "-KILL", str(command.pid)])
+    assert start(environment)["outcome"] == "recovered"
     assert written(database) == ["1", "2", "3"]

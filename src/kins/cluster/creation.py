@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from kins import kubeconfig
-from kins.cluster import deletion, home_directory, locking, planning, store
+from kins.cluster import deletion, home_directory, locking, planning, stopping, store
 from kins.cluster.daemon import Request
 from kins.cluster.events import Event
 from kins.cluster.handover import daemon_process, failure_of, node_lock
@@ -67,7 +67,7 @@ class Creation:
         """Bring the cluster up. Raises KinsError; unless `retain`, nothing is left then."""
         check_descriptors()
         with locking.exclusive(self._spec.name) as lock:
-            if store.supervisor(self._files) is not None:
+            if store.supervisor(self._files) is not None and not stopping.finish(self._files):
                 return self._join()
             return self._start(lock)
 

@@ -96,6 +96,10 @@ class Daemon:
                 await asyncio.shield(self._halting)
             case "stop":
                 self._stop.set()
+            case "stopped":
+                if self._halting is not None:
+                    await asyncio.shield(self._halting)
+                yield self._stop.is_set()
 
     async def _halt(self) -> None:
         """End containers as their pods ask for it, then everything."""

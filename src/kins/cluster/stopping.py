@@ -52,6 +52,18 @@ def _halt(files: Layout) -> None:
             pass
 
 
+def finish(files: Layout) -> bool:
+    """Bring an end that was begun to its end, as of an interrupted `stop`: containers keep their grace. Whether there
+    was one. Raises KinsError."""
+    try:
+        begun = any(control.ask(files.control_socket, "stopped", HALT_SECONDS))
+    except KinsError:
+        return False  # it is about to listen, or has ended
+    if begun:
+        deletion.stop(files)
+    return begun
+
+
 async def end_containers(supervisor: Supervisor, files: Layout) -> None:
     """In the daemon: end the kubelet, which would start them again, then all containers as their pods ask for it.
 
