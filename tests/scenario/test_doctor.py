@@ -47,10 +47,11 @@ def test_it_leaves_nothing_behind(cluster: Cluster) -> None:
     listing = (
         "cat /proc/self/mountinfo; ls /run /sys/class/net; find / -xdev -name '*probe-[0-9]*'; ls -d /home/*/.* || true"
     )
-    before = environment.output("sh", "-c", listing)
+    before = environment.output("sh", "-c", listing).splitlines()
     environment.kins("doctor")
     diagnosis(environment, variables={"KINS_HOME": "/tmp/never/made"})
-    assert environment.output("sh", "-c", listing) == before
+    # The pods of the test before may still be on their way out: what they had may go at any time.
+    assert set(environment.output("sh", "-c", listing).splitlines()) <= set(before)
     assert environment.run(["test", "-e", "/tmp/never"], check=False).returncode == 1
 
 
