@@ -10,16 +10,19 @@ import msgspec
 import pytest
 
 from kins.cluster import home_directory
-from kins.errors import UsageError
+from kins.errors import KinsError, UsageError
+from kins.intercept import OneId, Redirect, Rule
 from kins.plan import AnyStep
 from kins.plan.control_groups import ClearControlGroups, EnterControlGroups
 from kins.plan.files import CreateFile, MakeDirectory
 from kins.plan.kernel import MakeControlGroup, SetSysctl
-from kins.plan.mounts import BindMount, MountFileSystem
-from kins.run.environment import Request, environment_steps, rules, shortcomings
+from kins.plan.mounts import BindMount, CoverDirectory, MountFileSystem
+from kins.run.environment import Request, environment_steps, shortcomings
 from kins.run.groups import group_steps
+from kins.run.isolation import Grounds, choose
 from kins.run.messages import Failed, Stopped, decode, encode
 from kins.run.remains import RunFiles, clear_remains, new_run
+from kins.run.tracing import emulates_control_groups, rules
 from kins.sandbox import Facts
 from kins.sandbox.facts import Answer
 
@@ -37,7 +40,15 @@ def facts(name: str) -> Facts:
 
 
 def steps(name: str, request: Request = REQUEST) -> list[AnyStep]:
-    return environment_steps(RunFiles(Path("/home/runs/0a1b2c")), request, facts(name))
+    return environment_steps(RunFiles(Path("/home/runs/0a1b2c")), request, choose(facts(name)))
+
+
+def rules_of(found: Facts) -> list[Rule]:
+    return rules(found, Path("/home/runs/0a1b2c/proc-sys"))
+
+
+def untraced(found: Facts) -> Facts:
+    return msgspec.structs.replace(found, interception=Answer(False, "refused"))
 
 
 def mounted(plan: Sequence[AnyStep]) -> dict[str, str]:
@@ -77,14 +88,48 @@ def test_settings_are_taken_back_whatever_the_software_made_of_them() -> None:
 
 
 def test_calls_are_intercepted_where_a_file_is_missing() -> None:
-    gvisor = facts("gvisor-overlay")
-    assert rules(gvisor, REQUEST) != []
-    assert rules(gvisor, Request(command=("true",), interception=False)) == []
-    assert rules(facts("native-root"), REQUEST) == []
-    without = msgspec.structs.replace(gvisor, interception=Answer(False, "refused"))
-    assert rules(without, REQUEST) == []
-    assert any("refused" in each for each in shortcomings(without, REQUEST))
-    assert shortcomings(gvisor, REQUEST) == []
+    gvisor = choose(facts("gvisor-overlay"))
+    assert rules_of(gvisor.facts) != []
+    assert rules_of(facts("native-root")) == []
+    assert rules_of(untraced(gvisor.facts)) == []
+    assert any("refused" in each for each in shortcomings(choose(untraced(gvisor.facts))))
+    assert shortcomings(gvisor) == []
+
+
+def test_settings_are_files_for_the_tracer_where_no_mount_makes_them_writable() -> None:
+    plan, user = steps("native-user"), choose(facts("native-user")).facts
+    panic = "/home/runs/0a1b2c/proc-sys/kernel/panic"
+    assert panic in {each.path for each in plan if isinstance(each, CreateFile)}
+    assert panic in {each.target for each in rules_of(user) if isinstance(each, Redirect)}
+    assert "/proc/sys" not in mounted(plan)
+    assert emulates_control_groups(user)
+    said = [each.partition(":")[0] for each in shortcomings(Grounds(isolation="sandbox", facts=untraced(user)))]
+    assert said[:2] == ["no control groups", "a kubelet will end, because it cannot write the kernel's settings"]
+    assert said[2].startswith("one user id")
+
+
+@pytest.mark.parametrize("name", ["gvisor-docker-capabilities", "native-docker-capabilities", "gvisor-user"])
+def test_a_user_namespace_takes_the_place_of_a_missing_privilege(name: str) -> None:
+    """Its network is somebody else's."""
+    grounds = choose(facts(name))
+    assert grounds.isolation == "user-namespace"
+    assert "net/ipv4/ip_forward" not in {each.name for each in steps(name) if isinstance(each, SetSysctl)}
+    assert any("lets nobody change its network" in each for each in shortcomings(grounds))
+
+
+def test_one_user_has_covers_and_is_told_of_others() -> None:
+    covered = [each.target for each in steps("gvisor-user") if isinstance(each, CoverDirectory)]
+    assert "/var/lib" in covered
+    inner = choose(facts("gvisor-user")).facts
+    assert OneId() in rules_of(inner)
+    assert OneId() not in rules_of(choose(facts("gvisor-docker-capabilities")).facts)
+
+
+def test_without_any_namespace_there_is_no_environment() -> None:
+    with pytest.raises(KinsError, match="unshare") as raised:
+        choose(facts("native-user-without-namespaces"))
+    assert raised.value.code == "run-unavailable"
+    assert "user namespaces" in (raised.value.hint or "")
 
 
 @pytest.mark.parametrize("path", ["data", "/", ""])

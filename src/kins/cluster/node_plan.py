@@ -6,8 +6,7 @@ directories, files, links, settings and control groups of the sandbox's own are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 
 from kins.cgroupfs.control_groups import CONTROLLERS_V1
 from kins.cluster.crossing import resolver_steps
@@ -15,6 +14,7 @@ from kins.cluster.kubelet_view import hidden_place_steps
 from kins.cluster.preparation import control_group_name
 from kins.cluster.sandbox_steps import (
     FORWARDING,
+    cover_steps,
     hierarchy_steps,
     hosts_file_steps,
     kernel_message_steps,
@@ -28,9 +28,9 @@ from kins.components.cgroupfs import CONTROL_GROUPS
 from kins.components.containerd import CONTENT, STATE
 from kins.network import addresses
 from kins.plan import AnyStep
-from kins.plan.files import CreateFile, MakeDirectory
+from kins.plan.files import MakeDirectory
 from kins.plan.kernel import AddAddress, AddBridge, MakeControlGroup
-from kins.plan.mounts import BindMount, CoverDirectory, MountFileSystem, SetPropagation
+from kins.plan.mounts import BindMount, MountFileSystem, SetPropagation
 from kins.sandbox import Facts
 from kins.sandbox.levels import control_group_layout, image_store_size
 
@@ -38,17 +38,7 @@ from kins.sandbox.levels import control_group_layout, image_store_size
 def node_steps(files: Layout, record: Record, facts: Facts) -> list[AnyStep]:
     """All steps for a node in a sandbox with these facts."""
     steps = _steps(files, record, facts)
-    return [*namespace_steps(), *_covers(files, steps, facts), *steps]
-
-
-def _covers(files: Layout, steps: Sequence[AnyStep], facts: Facts) -> Iterator[AnyStep]:
-    """Writable views of the directories in which the other steps make something, where nobody may."""
-    made = [Path(step.path) for step in steps if isinstance(step, (MakeDirectory, CreateFile))]
-    for place in facts.unwritable:
-        if any(path.is_relative_to(place) for path in made):
-            original = str(files.covered / place.strip("/").replace("/", "-"))
-            yield MakeDirectory(path=original, because="unwritable")
-            yield CoverDirectory(target=place, original=original, because="unwritable")
+    return [*namespace_steps(), *cover_steps(files.covered, steps, facts), *steps]
 
 
 def _steps(files: Layout, record: Record, facts: Facts) -> list[AnyStep]:

@@ -5,7 +5,7 @@ They are executed inside mount and pid namespaces of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kins.components import kubelet
@@ -13,7 +13,7 @@ from kins.components.cgroupfs import CONTROL_GROUPS
 from kins.plan import AnyStep
 from kins.plan.files import CreateFile, MakeDirectory
 from kins.plan.kernel import SetSysctl
-from kins.plan.mounts import BindMount, MountFileSystem, SetPropagation
+from kins.plan.mounts import BindMount, CoverDirectory, MountFileSystem, SetPropagation
 from kins.sandbox import Facts
 from kins.sandbox.levels import settings_are_there
 
@@ -29,6 +29,17 @@ def namespace_steps() -> list[AnyStep]:
         SetPropagation(target="/", mode="shared", because="mount propagation into containers (kubelet)"),
         MountFileSystem(target="/proc", kind="proc", source="proc", because=because),
     ]
+
+
+def cover_steps(place: Path, steps: Sequence[AnyStep], facts: Facts) -> Iterator[AnyStep]:
+    """Writable views of the directories in which these other steps make something, where nobody may. `place` is a
+    directory for what is behind them."""
+    made = [Path(step.path) for step in steps if isinstance(step, (MakeDirectory, CreateFile))]
+    for covered in facts.unwritable:
+        if any(path.is_relative_to(covered) for path in made):
+            original = str(place / covered.strip("/").replace("/", "-"))
+            yield MakeDirectory(path=original, because="unwritable")
+            yield CoverDirectory(target=covered, original=original, because="unwritable")
 
 
 def setting_steps(place: Path, facts: Facts) -> list[AnyStep]:

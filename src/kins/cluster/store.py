@@ -117,7 +117,7 @@ def _living(path: Path) -> ProcessRecord | None:
     return found if found is not None and found.is_alive() else None
 
 
-def _remove(directory: Path) -> None:
+def remove_tree(directory: Path) -> None:
     """A node of an ordinary user leaves directories that only root of its user namespace may change."""
     try:
         shutil.rmtree(directory)
@@ -128,5 +128,5 @@ def _remove(directory: Path) -> None:
 def forget(files: Layout) -> None:
     """Remove everything that the cluster has on disk."""
     if files.directory.exists():
-        _remove(files.directory)
+        remove_tree(files.directory)
     clear_remains(home_directory.path())

@@ -11,7 +11,7 @@ import msgspec
 
 from kins.plan.kernel import remove_groups
 from kins.plan.step import NamespaceStep, Step
-from kins.sys import mounts, namespaces
+from kins.sys import mounts, namespaces, user_namespaces
 
 # A process can be put into a new cpuset only when these are filled.
 CPUSET = ("cpuset.cpus", "cpuset.mems")
@@ -51,8 +51,7 @@ class EnterControlGroups(NamespaceStep, frozen=True, kw_only=True):
             _join(Path(each.mount_point), self.name)
         namespaces.unshare(namespaces.CLONE_NEWCGROUP)
         for each in self.hierarchies:
-            mounts.unmount(each.mount_point, lazy=True)
-            mounts.mount("cgroup", each.mount_point, each.kind, 0, each.controllers)
+            _show(each, self.name)
             if each.kind == "cgroup2":
                 _hand_down_controllers(Path(each.mount_point))
 
@@ -68,6 +67,17 @@ def _join(hierarchy: Path, name: str) -> None:
         if (hierarchy / file).exists() and not (hierarchy / name / file).read_text().strip():
             (hierarchy / name / file).write_text((hierarchy / file).read_text())
     (hierarchy / name / "cgroup.procs").write_text("0")
+
+
+def _show(hierarchy: Hierarchy, group: str) -> None:
+    """Let the mount be that of the group. Mounts of another user namespace cannot be taken away (mount_namespaces(7)),
+    and the same file system cannot be mounted over them (EBUSY), but a part of it can be bound there."""
+    try:
+        mounts.unmount(hierarchy.mount_point, lazy=True)
+    except OSError:
+        mounts.bind(f"{hierarchy.mount_point}/{group}", hierarchy.mount_point)
+    else:
+        mounts.mount("cgroup", hierarchy.mount_point, hierarchy.kind, 0, hierarchy.controllers)
 
 
 def _hand_down_controllers(root: Path) -> None:
@@ -99,7 +109,7 @@ class ClearControlGroups(Step, frozen=True, kw_only=True):
         """Nothing: its place in the journal is what counts."""
 
     def undo(self) -> None:
-        namespaces.run_with_private_mounts(self._undo_unseen)
+        user_namespaces.run_where_mounts_are_allowed(self._undo_unseen)
 
     def _undo_unseen(self) -> None:
         place = Path(self.hierarchy).parent

@@ -91,11 +91,7 @@ class MakeControlGroup(Step, frozen=True, kw_only=True):
 
     def undo(self) -> None:
         if self.controllers:
-            try:
-                namespaces.run_with_private_mounts(self._undo_unseen)
-            except PermissionError:
-                # The node's mount namespace belonged to a user namespace of its own.
-                user_namespaces.run_with_private_mounts(self._undo_unseen)
+            user_namespaces.run_where_mounts_are_allowed(self._undo_unseen)
         else:
             remove_groups(Path(self.path))
 

@@ -1,36 +1,37 @@
-"""What the facts of a sandbox mean for other people's node software: steps, and calls to intercept."""
+"""What the facts of a sandbox mean for other people's node software: the steps, and what they cannot give."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from kins.cluster.kubelet_view import HIERARCHY, USAGE, USAGE_PER_CPU
 from kins.cluster.sandbox_steps import (
     FORWARDING,
+    cover_steps,
     hosts_file_steps,
     kernel_message_steps,
     namespace_steps,
+    setting_files,
     setting_steps,
 )
-from kins.errors import KinsError, UsageError
-from kins.intercept import Redirect, Rule
+from kins.errors import UsageError
 from kins.plan import AnyStep
 from kins.plan.files import CreateFile
 from kins.plan.kernel import SetSysctl
 from kins.run.groups import can_be_the_root, group_steps
+from kins.run.isolation import Grounds
 from kins.run.places import place_steps
 from kins.run.remains import RunFiles
+from kins.run.tracing import emulates_control_groups, lacks_usage_per_cpu, traces_settings
 from kins.sandbox import Facts
-from kins.sandbox.levels import NEEDS, control_group_layout, has_usage_of_root
-
-# No user namespace takes its place here: other software would lack the relay, and the rest of what a node of ours has.
-ROOT = "run the sandbox as root with CAP_SYS_ADMIN"
-# Without these there is no environment; what else is missing is the command's own matter.
-NEEDED = ("namespaces", "mounts")
-# The groups of pods, by those that they are in (pkg/kubelet/cm, with cgroupsPerQOS and the driver cgroupfs).
-PARENTS = ("", "kubepods/", "kubepods/besteffort/", "kubepods/burstable/")
+from kins.sandbox.levels import (
+    has_identities,
+    image_store,
+    needs_emulated_control_groups,
+    settings_are_there,
+)
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,30 +54,37 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
                 )
 
 
-def check(facts: Facts) -> None:
-    """Raises KinsError `run-unavailable` where no environment can be made."""
-    for fact in NEEDED:
-        answer, (consequence, _) = getattr(facts, fact), NEEDS[fact]
-        if not answer.works:
-            raise KinsError(
-                f"this sandbox cannot be prepared for node software: {fact}: {answer.cause}; {consequence}",
-                code="run-unavailable",
-                hint=f"{ROOT}; a cluster of kins' own can do with a user namespace: kins up",
-            )
-
-
-def environment_steps(files: RunFiles, request: Request, facts: Facts) -> list[AnyStep]:
+def environment_steps(files: RunFiles, request: Request, grounds: Grounds) -> list[AnyStep]:
     """All steps, in their order, inside new mount, pid, ipc and uts namespaces."""
-    return [
-        *namespace_steps(),
-        *map(_for_others, [FORWARDING, *setting_steps(files.kernel_settings, facts)]),
+    facts = grounds.facts
+    steps = [
+        *map(_for_others, _settings(files, grounds)),
         *kernel_message_steps(facts),
-        *group_steps(facts, files.group, as_root=can_be_the_root()),
+        *_groups(files, grounds),
         *place_steps(facts, files.data, request.data, request.writable),
         *hosts_file_steps(facts),
         # The kubelet and containerd read it for each pod; one that is there is left as it is.
         CreateFile(path="/etc/resolv.conf", because="resolvers"),
     ]
+    return [*namespace_steps(), *cover_steps(files.covered, steps, facts), *steps]
+
+
+def _groups(files: RunFiles, grounds: Grounds) -> list[AnyStep]:
+    """The kernel's, if it has any to give."""
+    if emulates_control_groups(grounds.facts):
+        return []
+    return group_steps(grounds.facts, files.group, as_root=can_be_the_root(grounds.isolation))
+
+
+def _settings(files: RunFiles, grounds: Grounds) -> list[AnyStep]:
+    """The kernel's, which the command may change; forwarding is of the network, and in a user namespace that is
+    somebody else's."""
+    forwarding = [FORWARDING] if grounds.isolation == "sandbox" else []
+    if traces_settings(grounds.facts):
+        return [*forwarding, *setting_files(files.kernel_settings, "interception")]
+    if settings_are_there(grounds.facts) or grounds.facts.overlay_on_proc_sys.works:
+        return [*forwarding, *setting_steps(files.kernel_settings, grounds.facts)]
+    return list(forwarding)
 
 
 def _for_others(step: AnyStep) -> AnyStep:
@@ -84,28 +92,35 @@ def _for_others(step: AnyStep) -> AnyStep:
     return msgspec.structs.replace(step, always=True) if isinstance(step, SetSysctl) else step
 
 
-def rules(facts: Facts, request: Request) -> list[Rule]:
-    """The calls to intercept: a stock kubelet's look at a file that this kernel does not have (`usage_per_cpu`).
-
-    A kubelet of ours gets it in a mount namespace of its own (`kins.cluster.kubelet_view`); here it may be any process
-    of the command, such as k3s, which is kubelet and runtime's parent in one.
-    """
-    lacks = control_group_layout(facts) in ("v1", "v1-to-mount") and not has_usage_of_root(facts)
-    if not (lacks and request.interception and facts.interception.works):
-        return []
-    places = [HIERARCHY, *(f"{HIERARCHY}/{each}*" for each in PARENTS)]
-    return [Redirect(f"{place}/{USAGE_PER_CPU}", f"{place}/{USAGE}") for place in places]
-
-
-def shortcomings(facts: Facts, request: Request) -> list[str]:
+def shortcomings(grounds: Grounds) -> list[str]:
     """What node software will miss here, in sentences."""
-    found = []
-    if control_group_layout(facts) == "none":
-        found.append("no control groups: a kubelet and container runtimes need them")
-    if not facts.pod_network.works:
-        found.append(f"no network namespaces for pods: {facts.pod_network.cause}")
-    if request.interception and not has_usage_of_root(facts) and not rules(facts, request):
+    facts = grounds.facts
+    found = [*_shortcomings_of_mounts(facts)]
+    if grounds.isolation == "user-namespace":
         found.append(
-            f"a kubelet with cAdvisor will end: system calls cannot be intercepted: {facts.interception.cause}"
+            "this sandbox lets nobody change its network: containers can have that network or none, and a network "
+            "plugin that makes links of its own fails"
+        )
+    elif not facts.pod_network.works:
+        found.append(f"no network namespaces for pods: {facts.pod_network.cause}")
+    if image_store(facts)[0] == "native":
+        found.append(
+            "overlay works on no file system here: containerd and k3s need the snapshotter native, Docker the storage "
+            "driver vfs"
         )
     return found
+
+
+def _shortcomings_of_mounts(facts: Facts) -> Iterator[str]:
+    """Those that interception would have made up for, or control groups of ours."""
+    cause = f"system calls cannot be intercepted: {facts.interception.cause}"
+    if needs_emulated_control_groups(facts) and not emulates_control_groups(facts):
+        yield "no control groups: a kubelet and container runtimes need them"
+    if facts.interception.works:
+        return
+    if lacks_usage_per_cpu(facts):
+        yield f"a kubelet with cAdvisor will end: {cause}"
+    if not (settings_are_there(facts) or facts.overlay_on_proc_sys.works):
+        yield f"a kubelet will end, because it cannot write the kernel's settings: {cause}"
+    if not has_identities(facts):
+        yield f"one user id for everything, so that images with files of others cannot be unpacked: {cause}"

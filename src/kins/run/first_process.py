@@ -1,4 +1,4 @@
-"""Pid 1 of the environment: executes the steps, starts the command, reaps orphans, and ends with the command.
+"""Pid 1 of the environment: prepares it, starts the command, reaps orphans, and ends with the command.
 
 Its end is the end of everything in the environment. It ends too when the socket to `kins run` closes.
 """
@@ -10,11 +10,10 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NoReturn
 
 from kins.errors import KinsError
-from kins.plan import AnyStep, Journal
 from kins.run import terminal
 from kins.run.messages import FOREGROUND, Failed, Message, Stopped, encode
 from kins.sys import process
@@ -26,13 +25,13 @@ KILLED = 128 + signal.SIGKILL
 
 
 def run(
-    control: socket.socket, journal: Journal, steps: Sequence[AnyStep], become: Callable[[], NoReturn], *, shown: bool
+    control: socket.socket, prepare: Callable[[], None], become: Callable[[], NoReturn], *, shown: bool
 ) -> NoReturn:
     """Prepare and run; `become` executes the command and does not return. With `shown` it gets the terminal."""
     process.set_parent_death_signal(signal.SIGKILL)
     process.set_name("kins-run")
     try:
-        journal.execute(steps)
+        prepare()
     except KinsError as error:
         control.send(encode(Failed(error.message, error.code, error.hint)))
         os._exit(1)

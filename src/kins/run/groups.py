@@ -7,22 +7,24 @@ from kins.components.cgroupfs import CONTROL_GROUPS
 from kins.plan import AnyStep
 from kins.plan.control_groups import ClearControlGroups, EnterControlGroups, Hierarchy
 from kins.plan.kernel import MakeControlGroup
+from kins.run.isolation import Isolation
 from kins.sandbox import Facts
 from kins.sandbox.levels import control_group_layout
-from kins.sys import namespaces
+from kins.sys import namespaces, user_namespaces
 
 
-def can_be_the_root() -> bool:
-    """Whether a process can see its own control group as the root (cgroup_namespaces(7)), by doing it in another."""
+def can_be_the_root(isolation: Isolation) -> bool:
+    """Whether a process there can see its own control group as the root (cgroup_namespaces(7)), by doing it."""
+    privately = namespaces if isolation == "sandbox" else user_namespaces
     try:
-        namespaces.run_with_private_mounts(lambda: namespaces.unshare(namespaces.CLONE_NEWCGROUP))
+        privately.run_with_private_mounts(lambda: namespaces.unshare(namespaces.CLONE_NEWCGROUP))
     except OSError:
         return False
     return True
 
 
 def group_steps(facts: Facts, name: str, *, as_root: bool) -> list[AnyStep]:
-    """Hierarchies to work in, where there can be any. `as_root` is the answer of `can_be_the_root`.
+    """Hierarchies of the kernel's to work in, where there can be any. `as_root` is the answer of `can_be_the_root`.
 
     Mounted ones are others' too: there the environment gets a group of that name for itself, which it sees as the
     root. Ones that are mounted for it alone it has as they are.

@@ -9,11 +9,11 @@ import contextlib
 import fcntl
 import os
 import secrets
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from kins.cluster import home_directory
+from kins.cluster.store import remove_tree
 from kins.plan import Journal
 
 
@@ -27,13 +27,15 @@ class RunFiles:
         self.rules = directory / "intercept.json"
         self.programs = directory / "bin"
         self.data = directory / "data"
+        self.covered = directory / "covered"
+        self.control_groups_log = directory / "cgroupfs.log"
         # Unique on the machine: control groups outlive namespaces.
         self.group = f"kins-run-{directory.name}"
 
     def remove(self) -> None:
         """Undo the steps and remove the directory. Raises KinsError `undo-failed`, and keeps the journal then."""
         self.journal.undo()
-        shutil.rmtree(self.directory)
+        remove_tree(self.directory)
 
 
 @contextlib.contextmanager

@@ -11,24 +11,26 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-from kins.cluster import home_directory, node_namespaces
+import msgspec
+
+from kins import intercept
+from kins.cgroupfs import READERS_ENVIRONMENT
+from kins.cluster import home_directory
 from kins.cluster.node_namespaces import hold_node_lock
 from kins.components.kubelet import program_texts
-from kins.errors import KinsError
-from kins.intercept import command_line, encode
-from kins.plan import AnyStep
-from kins.run import first_process, terminal
-from kins.run.environment import Request, check, environment_steps, rules, shortcomings
-from kins.run.messages import FOREGROUND, PASSED_ON, Failed, decode
+from kins.errors import KinsError, system_error
+from kins.run import control_group_server, first_process, isolation, terminal
+from kins.run.environment import Request, environment_steps, shortcomings
+from kins.run.isolation import Grounds
+from kins.run.messages import FOREGROUND, PASSED_ON, Failed, decode, encode
 from kins.run.places import make_kept
 from kins.run.remains import RunFiles, new_run
-from kins.sandbox import Facts
-from kins.sandbox.probing import probe
+from kins.run.tracing import emulates_control_groups, rules
+from kins.sandbox import Answer, Facts, probe
 
 # Tells the command and its children that this is such an environment.
 VARIABLE = "KINS_RUN"
@@ -39,17 +41,20 @@ def run(request: Request, warn: Callable[[str], None]) -> int:
     leaves nothing behind then. `warn` gets sentences on what the sandbox cannot give."""
     request.validate()
     with hold_node_lock(), new_run() as files:
-        facts = probe(home_directory.path())
-        check(facts)
-        for sentence in shortcomings(facts, request):
+        grounds = isolation.choose(probe(home_directory.path()))
+        for sentence in shortcomings(grounds):
             warn(sentence)
+        if not request.interception:
+            grounds = _without_interception(grounds)
         if request.data is not None:
             make_kept(request.data, request.writable)
-        intercepted = rules(facts, request)
-        files.rules.write_bytes(encode(intercepted))
-        argv = command_line(request.command, str(files.rules)) if intercepted else request.command
-        _add_programs(files, facts)
-        return _Front(files, environment_steps(files, request, facts), argv).run()
+        _add_programs(files, grounds.facts)
+        return _Front(files, request, grounds).run()
+
+
+def _without_interception(grounds: Grounds) -> Grounds:
+    refused = Answer(False, "--no-intercept")
+    return msgspec.structs.replace(grounds, facts=msgspec.structs.replace(grounds.facts, interception=refused))
 
 
 def _add_programs(files: RunFiles, facts: Facts) -> None:
@@ -66,10 +71,13 @@ def _add_programs(files: RunFiles, facts: Facts) -> None:
 class _Front:
     """The process that stands for the command."""
 
-    def __init__(self, files: RunFiles, steps: Sequence[AnyStep], argv: Sequence[str]) -> None:
+    def __init__(self, files: RunFiles, request: Request, grounds: Grounds) -> None:
         self._files = files
-        self._steps = steps
-        self._argv = argv
+        self._grounds = grounds
+        self._steps = environment_steps(files, request, grounds)
+        intercepted = rules(grounds.facts, files.kernel_settings)
+        files.rules.write_bytes(intercept.encode(intercepted))
+        self._argv = intercept.command_line(request.command, str(files.rules)) if intercepted else request.command
         self._shown = terminal.is_in_foreground()
         self._control, self._theirs = socket.socketpair()
 
@@ -92,8 +100,7 @@ class _Front:
                 terminal.give_to(os.getpgrp())
             for number, before in handled.items():
                 signal.signal(number, before)
-        code = os.waitstatus_to_exitcode(status)
-        return code if code >= 0 else 128 - code
+        return isolation.shell_status(status)
 
     def _guard(self) -> NoReturn:
         """In the process between: its child is pid 1 in there, and when it has ended, so has everything."""
@@ -101,13 +108,34 @@ class _Front:
         for number in (*PASSED_ON, signal.SIGPIPE):
             if signal.getsignal(number) is not signal.SIG_IGN and number != signal.SIGCONT:
                 signal.signal(number, _do_nothing)
-        pid = node_namespaces.fork(socket.gethostname(), lambda _: None)
+        try:
+            pid = isolation.fork(self._grounds)
+        except OSError as error:
+            failed = system_error(error)
+            self._theirs.send(encode(Failed(failed.message, failed.code, failed.hint)))
+            os._exit(1)
         if pid == 0:
-            become = partial(_become, tuple(self._argv))
-            first_process.run(self._theirs, self._files.journal, self._steps, become, shown=self._shown)
+            first_process.run(self._theirs, self._prepare, self._become, shown=self._shown)
         self._theirs.close()
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        os._exit(code if code >= 0 else 128 - code)
+        os._exit(isolation.exit_status(pid))
+
+    def _prepare(self) -> None:
+        """In pid 1 of the environment. Raises KinsError."""
+        self._files.journal.execute(self._steps)
+        if emulates_control_groups(self._grounds.facts):
+            control_group_server.start(self._files.control_groups_log, self._files.group)
+
+    def _become(self) -> NoReturn:
+        """In the command's process. Raises OSError."""
+        os.environ[VARIABLE] = "1"
+        if emulates_control_groups(self._grounds.facts):
+            os.environ |= READERS_ENVIRONMENT
+        try:
+            os.execvp(self._argv[0], self._argv)
+        except OSError as error:
+            # Not of the last directory of PATH that was tried, but of the name that was given.
+            error.filename = self._argv[0]
+            raise
 
     def _listen(self) -> None:
         with self._control.makefile("rb") as lines:
@@ -133,13 +161,3 @@ class _Front:
 
 def _do_nothing(_: int, __: FrameType | None) -> None:
     """A handler: unlike an ignored signal, it is the default again in the command."""
-
-
-def _become(argv: tuple[str, ...]) -> NoReturn:
-    os.environ[VARIABLE] = "1"
-    try:
-        os.execvp(argv[0], argv)
-    except OSError as error:
-        # Not of the last directory of PATH that was tried, but of the name that was given.
-        error.filename = argv[0]
-        raise

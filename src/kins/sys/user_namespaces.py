@@ -71,6 +71,15 @@ def run_with_private_mounts(function: Callable[[], None]) -> None:
     run(partial(_privately, function), namespaces.CLONE_NEWNS)
 
 
+def run_where_mounts_are_allowed(function: Callable[[], None]) -> None:
+    """Run a function in a child process with mounts of its own: in our own user namespace, or where that gives no right
+    to them in a new one. Raises OSError."""
+    try:
+        namespaces.run_with_private_mounts(function)
+    except PermissionError:
+        run_with_private_mounts(function)
+
+
 def _privately(function: Callable[[], None]) -> None:
     mounts.make_private("/", recursive=True)
     function()
