@@ -45,6 +45,8 @@ version = 2
   sandbox_image = "{pause}"
   disable_apparmor = true
   restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "{snapshotter}"
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
@@ -85,7 +87,9 @@ spec:
 NODE = """
 containerd --config /tmp/containerd.toml > /tmp/containerd.log 2>&1 &
 try 100 ctr version
-for each in $PAUSE_ARCHIVE $ARCHIVE; do ctr --namespace k8s.io images import $each > /dev/null; done
+for each in $PAUSE_ARCHIVE $ARCHIVE; do
+  ctr --namespace k8s.io images import --snapshotter $SNAPSHOTTER $each > /dev/null
+done
 $ENGINE kubelet --config=/tmp/kubelet.yaml > /tmp/kubelet.log 2>&1 &
 try 400 grep -rq /scratch /var/log/pods || { tail -n 20 /tmp/kubelet.log >&2; exit 1; }
 try 100 curl --fail --silent http://127.0.0.1:10255/stats/summary --output /tmp/stats
@@ -105,13 +109,24 @@ print(ENGINE, PAUSE_ARCHIVE, pause_image())
 
 @pytest.fixture(scope="module", params=ENVIRONMENTS)
 def environment(request: pytest.FixtureRequest) -> Iterator[Environment]:
-    """A machine or a sandbox with Debian's Docker, which brings containerd and runc; kins is bound, as its tree is."""
+    """A machine or a sandbox with Debian's software, whose root has all capabilities."""
+    yield from with_software(request.param, "all")
+
+
+@pytest.fixture(scope="module", params=["native", "gvisor-9p"])
+def unprivileged(request: pytest.FixtureRequest) -> Iterator[Environment]:
+    """The same where root has those that Docker gives."""
+    yield from with_software(request.param, "docker")
+
+
+def with_software(kind: str, capabilities: str) -> Iterator[Environment]:
+    """Debian's Docker brings containerd and runc; kins is bound, as its tree is."""
     binds = {**image_binds(image_archives()), kins_tree() / ENVIRONMENT.lstrip("/"): ENVIRONMENT}
     tree = docker_tree(sandbox_tree())
     made = (
-        Native(tree, binds=binds)
-        if request.param == "native"
-        else Sandbox(tree, root=request.param.partition("-")[2], binds=binds)
+        Native(tree, binds=binds, capabilities=capabilities)
+        if kind == "native"
+        else Sandbox(tree, root=kind.partition("-")[2], binds=binds, capabilities=capabilities)
     )
     with made as started:
         started.run(["ln", "-s", f"{ENVIRONMENT}/bin/kins", "/usr/local/bin/kins"])
@@ -137,9 +152,19 @@ def test_docker(environment: Environment) -> None:
 
 def test_a_stock_kubelet_with_debians_runtime(environment: Environment) -> None:
     """A static pod runs with a volume of memory, its figures are there, and it goes."""
+    assert run_node(environment, "overlayfs", KUBELET) == ["2", "gone"]
+
+
+def test_a_stock_kubelet_in_a_user_namespace(unprivileged: Environment) -> None:
+    """The same, where nobody may mount anything in the sandbox itself."""
+    assert run_node(unprivileged, "native", KUBELET) == ["2", "gone"]
+
+
+def run_node(environment: Environment, snapshotter: str, kubelet: str) -> list[str]:
+    """What the script of the node says, with this configuration of the kubelet."""
     engine, archive, pause = environment.output(f"{ENVIRONMENT}/bin/python", "-c", WRITE_PATHS).split()
     environment.run(["mkdir", "-p", "/tmp/static"])
-    environment.write("/tmp/containerd.toml", CONTAINERD.format(pause=pause))
-    environment.write("/tmp/kubelet.yaml", KUBELET)
+    environment.write("/tmp/containerd.toml", CONTAINERD.format(pause=pause, snapshotter=snapshotter))
+    environment.write("/tmp/kubelet.yaml", kubelet)
     environment.write("/tmp/static/pod.yaml", POD.format(image=SHELL.name))
-    assert run(environment, NODE, ENGINE=engine, PAUSE_ARCHIVE=archive) == ["2", "gone"]
+    return run(environment, NODE, ENGINE=engine, PAUSE_ARCHIVE=archive, SNAPSHOTTER=snapshotter)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from tests.harness.environment import Environment
@@ -16,6 +17,21 @@ from tests.scenario.cluster import eventually
 
 NATIVE = [pytest.mark.native, pytest.mark.xdist_group("native")]
 GVISOR = [pytest.mark.sandbox, pytest.mark.xdist_group("gvisor-9p")]
+
+# A web server in the sandbox, which the environment finds at another address than its own loopback's; and one in the
+# environment.
+OUTSIDE, INSIDE = 8100, 8200
+SERVER = """
+import http.server, sys
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"served\\n")
+server = http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Answer)
+print("ready", flush=True)
+server.serve_forever()
+"""
 
 # What node software does first, by the programs of a small system. `sleep` outlives its parent.
 TOUR = """
@@ -34,7 +50,7 @@ mkdir -m 0 /var/lib/docker/closed
 mount -t tmpfs tmpfs /mnt
 umount /mnt
 id -u
-readlink /proc/self/ns/net
+curl --silent --show-error --fail --max-time 10 http://169.254.0.1:8100
 (setsid sleep 1000 > /dev/null 2>&1 &)
 """
 
@@ -45,7 +61,7 @@ def environment(request: pytest.FixtureRequest) -> Iterator[Environment]:
     made = (
         Native(kins_tree(), capabilities="docker")
         if request.param == "native"
-        else Sandbox(kins_tree(), root="9p", capabilities="docker")
+        else Sandbox(kins_tree(), root="9p", capabilities="docker", network="sandbox")
     )
     with made as started:
         yield started
@@ -54,14 +70,42 @@ def environment(request: pytest.FixtureRequest) -> Iterator[Environment]:
 USERS = pytest.mark.parametrize("user", [pytest.param(0, id="root"), pytest.param(USER_ID, id="user")])
 
 
+@contextmanager
+def serving(environment: Environment) -> Iterator[None]:
+    """A web server on the sandbox's loopback."""
+    with environment.spawn(["python3", "-c", SERVER, str(OUTSIDE)]) as running:
+        running.line_with("ready")
+        yield
+
+
 @USERS
 def test_a_tour_leaves_nothing(environment: Environment, user: int) -> None:
-    """The command is root, has control groups, settings and directories of its own, and the sandbox's network."""
+    """The command is root, has control groups, settings and directories of its own, and a way out."""
     before = environment.snapshot()
-    network = environment.output("readlink", "/proc/self/ns/net").strip()
-    done = environment.kins("run", "--", "sh", "-c", f"{TOUR}exit 7", user=user, check=False)
-    assert (done.returncode, done.stdout.split()) == (7, ["5", "/kubepods", "0", network]), done.stderr
-    assert "note: this sandbox lets nobody change its network" in done.stderr
+    with serving(environment):
+        done = environment.kins("run", "--", "sh", "-c", f"{TOUR}exit 7", user=user, check=False)
+    assert (done.returncode, done.stdout.split()) == (7, ["5", "/kubepods", "0", "served"]), done.stderr
+    assert "note: the command has a network of its own" in done.stderr
+    assert environment.changes_since(before) == ""
+
+
+@USERS
+def test_a_published_port_is_reached(environment: Environment, user: int) -> None:
+    before = environment.snapshot()
+    command = ["kins", "run", "--publish", str(INSIDE), "--", "python3", "-c", SERVER, str(INSIDE)]
+    with environment.spawn(command, user=user) as running:
+        running.line_with("ready")
+        assert environment.output("curl", "--silent", "--max-time", "10", f"http://127.0.0.1:{INSIDE}") == "served\n"
+        running.kill(signal.SIGTERM)
+        running.finish(timeout=60)
+    assert environment.changes_since(before) == ""
+
+
+def test_a_port_that_is_taken_is_named(environment: Environment) -> None:
+    before = environment.snapshot()
+    with serving(environment):
+        done = environment.kins("run", "--publish", str(OUTSIDE), "--", "true", check=False)
+    assert (done.returncode, f"port {OUTSIDE}" in done.stderr) == (1, True), done.stderr
     assert environment.changes_since(before) == ""
 
 

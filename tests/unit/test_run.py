@@ -110,11 +110,17 @@ def test_settings_are_files_for_the_tracer_where_no_mount_makes_them_writable() 
 
 @pytest.mark.parametrize("name", ["gvisor-docker-capabilities", "native-docker-capabilities", "gvisor-user"])
 def test_a_user_namespace_takes_the_place_of_a_missing_privilege(name: str) -> None:
-    """Its network is somebody else's."""
+    """With a network of its own, and a relay."""
     grounds = choose(facts(name))
-    assert grounds.isolation == "user-namespace"
+    assert (grounds.isolation, grounds.relayed) == ("user-namespace", True)
     assert "net/ipv4/ip_forward" not in {each.name for each in steps(name) if isinstance(each, SetSysctl)}
-    assert any("lets nobody change its network" in each for each in shortcomings(grounds))
+    assert any("network of its own" in each for each in shortcomings(grounds))
+
+
+def test_where_no_other_network_has_ip_there_is_that_of_the_sandbox() -> None:
+    grounds = choose(facts("gvisor-docker-capabilities-host-network"))
+    assert (grounds.isolation, grounds.relayed) == ("user-namespace", False)
+    assert any("no other one can be had" in each for each in shortcomings(grounds))
 
 
 def test_one_user_has_covers_and_is_told_of_others() -> None:

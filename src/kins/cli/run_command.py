@@ -19,6 +19,7 @@ Examples:
   kins run -- k3s server --snapshotter overlayfs
   kins run -- dockerd --bridge=none --iptables=false
   kins run --data /srv/node -- sh -c 'containerd & exec kubelet --config=kubelet.yaml'
+  kins run --publish 6443 -- k3s server
   kins run -- bash
 """,
 )
@@ -35,6 +36,16 @@ Examples:
     help="One more data directory, on a file system on which overlay works; may be given several times.",
 )
 @click.option(
+    "--publish",
+    "-p",
+    "published",
+    type=click.IntRange(1, 65535),
+    multiple=True,
+    metavar="PORT",
+    help="A port that the software has on 127.0.0.1 and that is reached there from outside as well, also where the "
+    "environment has a network of its own; may be given several times.",
+)
+@click.option(
     "--intercept/--no-intercept",
     "interception",
     default=True,
@@ -42,7 +53,13 @@ Examples:
     help="Whether system calls may be intercepted where mounts are not enough.",
 )
 @click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED, metavar="[--] COMMAND...")
-def command(data: Path | None, writable: tuple[str, ...], interception: bool, arguments: tuple[str, ...]) -> None:
+def command(
+    data: Path | None,
+    writable: tuple[str, ...],
+    published: tuple[int, ...],
+    interception: bool,
+    arguments: tuple[str, ...],
+) -> None:
     """Run COMMAND, other node software such as k3s, dockerd or a kubelet, in this sandbox prepared for it.
 
     It finds control groups, kernel settings, /dev/kmsg, mount propagation and data directories on which overlay works.
@@ -55,5 +72,5 @@ def command(data: Path | None, writable: tuple[str, ...], interception: bool, ar
     from kins.run.environment import Request
     from kins.run.running import run
 
-    request = Request(command=arguments, data=data, writable=writable, interception=interception)
+    request = Request(command=arguments, data=data, writable=writable, published=published, interception=interception)
     sys.exit(run(request, lambda sentence: talk(f"note: {sentence}")))

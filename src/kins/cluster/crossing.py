@@ -40,7 +40,7 @@ def resolver_files(files: Layout, record: Record, lines: Iterable[str]) -> Itera
     """A resolv.conf(5) with the `lines` of the sandbox's, for containerd and BuildKit, where it names resolvers on
     loopback. CoreDNS is told of them without one, and pods ask CoreDNS."""
     if _asks_loopback(record):
-        text = "\n".join([*map(_led_outside, lines), ""])
+        text = "\n".join([*map(led_outside, lines), ""])
         yield TextFile(path=str(files.outer_resolvers), content=text, because="resolvers")
 
 
@@ -55,7 +55,8 @@ def _asks_loopback(record: Record) -> bool:
     return any(ipaddress.ip_address(each) in outer for each in record.decisions.resolvers)
 
 
-def _led_outside(line: str) -> str:
+def led_outside(line: str) -> str:
+    """A line of resolv.conf(5) for a network in which the sandbox's loopback has other addresses."""
     match line.split():
         case ["nameserver", address, *_]:
             return f"nameserver {addresses.of_outer_loopback(address)}"

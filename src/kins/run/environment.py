@@ -23,6 +23,7 @@ from kins.plan.kernel import SetSysctl
 from kins.run.groups import can_be_the_root, group_steps
 from kins.run.isolation import Grounds
 from kins.run.places import place_steps
+from kins.run.relay import resolver_steps
 from kins.run.remains import RunFiles
 from kins.run.tracing import emulates_control_groups, lacks_usage_per_cpu, traces_settings
 from kins.sandbox import Facts
@@ -35,12 +36,13 @@ from kins.sandbox.levels import (
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run and how: a directory for data that stays, more directories with data, and whether calls may be
-    intercepted."""
+    """What to run and how: a directory for data that stays, more directories with data, ports that are reached from
+    outside in any case, and whether calls may be intercepted."""
 
     command: tuple[str, ...]
     data: Path | None = None
     writable: tuple[str, ...] = ()
+    published: tuple[int, ...] = ()
     interception: bool = True
 
     def validate(self) -> None:
@@ -65,6 +67,7 @@ def environment_steps(files: RunFiles, request: Request, grounds: Grounds) -> li
         *hosts_file_steps(facts),
         # The kubelet and containerd read it for each pod; one that is there is left as it is.
         CreateFile(path="/etc/resolv.conf", because="resolvers"),
+        *(resolver_steps(files.resolvers) if grounds.relayed else ()),
     ]
     return [*namespace_steps(), *cover_steps(files.covered, steps, facts), *steps]
 
@@ -77,8 +80,8 @@ def _groups(files: RunFiles, grounds: Grounds) -> list[AnyStep]:
 
 
 def _settings(files: RunFiles, grounds: Grounds) -> list[AnyStep]:
-    """The kernel's, which the command may change; forwarding is of the network, and in a user namespace that is
-    somebody else's."""
+    """The kernel's, which the command may change. Forwarding is of the network, which in a user namespace is somebody
+    else's, or one without others to forward to."""
     forwarding = [FORWARDING] if grounds.isolation == "sandbox" else []
     if traces_settings(grounds.facts):
         return [*forwarding, *setting_files(files.kernel_settings, "interception")]
@@ -96,10 +99,15 @@ def shortcomings(grounds: Grounds) -> list[str]:
     """What node software will miss here, in sentences."""
     facts = grounds.facts
     found = [*_shortcomings_of_mounts(facts)]
-    if grounds.isolation == "user-namespace":
+    if grounds.relayed:
         found.append(
-            "this sandbox lets nobody change its network: containers can have that network or none, and a network "
-            "plugin that makes links of its own fails"
+            "the command has a network of its own, because this sandbox lets nobody change its network: it reaches "
+            "the outside, and ports of its loopback are reached from there that `--publish PORT` names"
+        )
+    elif grounds.isolation == "user-namespace":
+        found.append(
+            "this sandbox lets nobody change its network, and no other one can be had: containers with that network "
+            "cannot be made, nor can a network plugin make links"
         )
     elif not facts.pod_network.works:
         found.append(f"no network namespaces for pods: {facts.pod_network.cause}")

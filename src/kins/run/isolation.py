@@ -12,7 +12,7 @@ from kins.cluster import node_namespaces
 from kins.errors import KinsError
 from kins.sandbox import Facts
 from kins.sandbox.levels import NEEDS, in_user_namespace
-from kins.sys import process, user_namespaces
+from kins.sys import namespaces, netlink, process, user_namespaces
 
 Isolation = Literal["sandbox", "user-namespace"]
 # Without these there is no environment; what else is missing is the command's own matter.
@@ -20,10 +20,12 @@ NEEDED = ("namespaces", "mounts")
 
 
 class Grounds(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the environment is made, and the kernel's answers there."""
+    """Where the environment is made, and the kernel's answers there. With `relayed` it has a network of its own, which
+    only a relay joins to the sandbox's."""
 
     isolation: Isolation
     facts: Facts
+    relayed: bool = False
 
 
 def choose(facts: Facts) -> Grounds:
@@ -34,7 +36,9 @@ def choose(facts: Facts) -> Grounds:
         return Grounds(isolation="sandbox", facts=facts)
     inner = in_user_namespace(facts)
     if inner is not None and _lacking(inner) is None:
-        return Grounds(isolation="user-namespace", facts=inner)
+        # In the sandbox's network a pod with hostNetwork could not be made either: it takes rights to that network.
+        relayed = facts.network_inside == "own" and inner.pod_network.works and inner.tun.works
+        return Grounds(isolation="user-namespace", facts=inner, relayed=relayed)
     consequence, hint = NEEDS[lacking]
     raise KinsError(
         f"this sandbox cannot be prepared for node software: {lacking}: {getattr(facts, lacking).cause}; {consequence}",
@@ -53,14 +57,16 @@ def fork(grounds: Grounds) -> int:
     if grounds.isolation == "sandbox":
         return node_namespaces.fork(socket.gethostname(), lambda _: None)
     parent = os.getpid()
-    # The network stays the sandbox's: nothing need be carried across then, and the command finds its way out.
-    between = user_namespaces.fork(node_namespaces.FLAGS)
+    network = namespaces.CLONE_NEWNET if grounds.relayed else 0
+    between = user_namespaces.fork(node_namespaces.FLAGS | network)
     if between:
         return between
     process.die_with(parent)
     pid = os.fork()
     if pid:
         os._exit(exit_status(pid))
+    if grounds.relayed:
+        netlink.set_up("lo")
     return 0
 
 

@@ -28,7 +28,9 @@ class RunFiles:
         self.programs = directory / "bin"
         self.data = directory / "data"
         self.covered = directory / "covered"
-        self.control_groups_log = directory / "cgroupfs.log"
+        self.outside = directory / "outside.sock"
+        self.pods = directory / "egress"
+        self.resolvers = directory / "resolv.conf"
         # Unique on the machine: control groups outlive namespaces.
         self.group = f"kins-run-{directory.name}"
 

@@ -23,7 +23,8 @@ from kins.cluster import home_directory
 from kins.cluster.node_namespaces import hold_node_lock
 from kins.components.kubelet import program_texts
 from kins.errors import KinsError, system_error
-from kins.run import control_group_server, first_process, isolation, terminal
+from kins.network import proxy
+from kins.run import first_process, isolation, relay, servers, terminal
 from kins.run.environment import Request, environment_steps, shortcomings
 from kins.run.isolation import Grounds
 from kins.run.messages import FOREGROUND, PASSED_ON, Failed, decode, encode
@@ -46,6 +47,8 @@ def run(request: Request, warn: Callable[[str], None]) -> int:
             warn(sentence)
         if not request.interception:
             grounds = _without_interception(grounds)
+        if grounds.relayed:
+            relay.check_published(request.published)
         if request.data is not None:
             make_kept(request.data, request.writable)
         _add_programs(files, grounds.facts)
@@ -74,6 +77,7 @@ class _Front:
     def __init__(self, files: RunFiles, request: Request, grounds: Grounds) -> None:
         self._files = files
         self._grounds = grounds
+        self._published = request.published
         self._steps = environment_steps(files, request, grounds)
         intercepted = rules(grounds.facts, files.kernel_settings)
         files.rules.write_bytes(intercept.encode(intercepted))
@@ -109,6 +113,8 @@ class _Front:
             if signal.getsignal(number) is not signal.SIG_IGN and number != signal.SIGCONT:
                 signal.signal(number, _do_nothing)
         try:
+            if self._grounds.relayed:
+                relay.stay_outside(self._files.outside)
             pid = isolation.fork(self._grounds)
         except OSError as error:
             failed = system_error(error)
@@ -121,13 +127,18 @@ class _Front:
 
     def _prepare(self) -> None:
         """In pid 1 of the environment. Raises KinsError."""
-        self._files.journal.execute(self._steps)
+        files = self._files
+        files.journal.execute(self._steps)
+        if self._grounds.relayed:
+            relay.lead(files.outside, files.pods, self._published, files.directory)
         if emulates_control_groups(self._grounds.facts):
-            control_group_server.start(self._files.control_groups_log, self._files.group)
+            servers.start_control_groups(files.directory)
 
     def _become(self) -> NoReturn:
         """In the command's process. Raises OSError."""
         os.environ[VARIABLE] = "1"
+        if self._grounds.relayed:
+            os.environ |= proxy.led_outside(os.environ)
         if emulates_control_groups(self._grounds.facts):
             os.environ |= READERS_ENVIRONMENT
         try:
