@@ -10,7 +10,7 @@ from tests.harness.environment import Environment, image_binds
 from tests.harness.gvisor import Sandbox
 from tests.harness.images import SHELL, image_archives
 from tests.harness.native import Native
-from tests.harness.rootfs import docker_tree, sandbox_tree
+from tests.harness.rootfs import USER_ID, docker_tree, sandbox_tree
 from tests.harness.wheel import ENVIRONMENT, kins_tree
 from tests.scenario.environments import ENVIRONMENTS
 
@@ -26,7 +26,7 @@ IGNORED = tuple(
 TRY = 'try() { left=$1; shift; until "$@" > /dev/null 2>&1; do left=$((left-1)); [ $left -gt 0 ]; sleep 0.3; done; }'
 
 DOCKER = """
-dockerd --bridge=none --iptables=false --ip6tables=false > /tmp/docker.log 2>&1 &
+dockerd --storage-driver=$DRIVER --bridge=none --iptables=false --ip6tables=false > /tmp/docker.log 2>&1 &
 engine=$!
 try 200 docker info || { tail /tmp/docker.log >&2; exit 1; }
 docker info --format '{{.Driver}}'
@@ -133,38 +133,50 @@ def with_software(kind: str, capabilities: str) -> Iterator[Environment]:
         yield started
 
 
-def run(environment: Environment, script: str, *options: str, **variables: str) -> list[str]:
+def run(environment: Environment, script: str, *options: str, user: int = 0, **variables: str) -> list[str]:
     """The lines that a script writes in the prepared environment, of which nothing is left."""
     before = environment.snapshot()
     named = {"ARCHIVE": f"/images/{SHELL.archive.name}", "IMAGE": SHELL.name, **variables}
     command = ["kins", "run", *options, "--", "sh", "-euc", f"{TRY}\n{script}exit 7"]
-    done = environment.run(command, variables=named, timeout=PATIENCE, check=False)
+    done = environment.run(command, user=user, variables=named, timeout=PATIENCE, check=False)
     assert done.returncode == 7, f"{done.stdout}{done.stderr}"
     assert environment.changes_since(before, ignoring=IGNORED) == ""
     return done.stdout.splitlines()
 
 
 def test_docker(environment: Environment) -> None:
-    lines = run(environment, DOCKER, "--no-intercept")
-    assert lines[0] == "overlay2"
-    assert lines[2:] == ["from a container", "status 3"]
+    assert run_docker(environment, "overlay2") == ["from a container", "status 3"]
+
+
+def test_docker_in_a_user_namespace(unprivileged: Environment) -> None:
+    assert run_docker(unprivileged, "vfs") == ["from a container", "status 3"]
+
+
+def run_docker(environment: Environment, driver: str) -> list[str]:
+    """What Docker's containers say, with this storage driver."""
+    first, _, *said = run(environment, DOCKER, "--no-intercept", DRIVER=driver)
+    assert first == driver
+    return said
 
 
 def test_a_stock_kubelet_with_debians_runtime(environment: Environment) -> None:
     """A static pod runs with a volume of memory, its figures are there, and it goes."""
-    assert run_node(environment, "overlayfs", KUBELET) == ["2", "gone"]
+    assert run_node(environment, "overlayfs") == ["2", "gone"]
 
 
-def test_a_stock_kubelet_in_a_user_namespace(unprivileged: Environment) -> None:
+@pytest.mark.parametrize("user", [pytest.param(0, id="root"), pytest.param(USER_ID, id="user")])
+def test_a_stock_kubelet_in_a_user_namespace(unprivileged: Environment, user: int) -> None:
     """The same, where nobody may mount anything in the sandbox itself."""
-    assert run_node(unprivileged, "native", KUBELET) == ["2", "gone"]
+    assert run_node(unprivileged, "native", user) == ["2", "gone"]
 
 
-def run_node(environment: Environment, snapshotter: str, kubelet: str) -> list[str]:
-    """What the script of the node says, with this configuration of the kubelet."""
+def run_node(environment: Environment, snapshotter: str, user: int = 0) -> list[str]:
+    """What the script of the node says."""
     engine, archive, pause = environment.output(f"{ENVIRONMENT}/bin/python", "-c", WRITE_PATHS).split()
-    environment.run(["mkdir", "-p", "/tmp/static"])
+    environment.run(["rm", "-rf", "/tmp/static", "/tmp/kubelet.log", "/tmp/containerd.log", "/tmp/stats"])
+    environment.run(["mkdir", "-p", "/tmp/static"], user=user)
     environment.write("/tmp/containerd.toml", CONTAINERD.format(pause=pause, snapshotter=snapshotter))
-    environment.write("/tmp/kubelet.yaml", kubelet)
+    environment.write("/tmp/kubelet.yaml", KUBELET)
     environment.write("/tmp/static/pod.yaml", POD.format(image=SHELL.name))
-    return run(environment, NODE, ENGINE=engine, PAUSE_ARCHIVE=archive, SNAPSHOTTER=snapshotter)
+    paths = {"ENGINE": engine, "PAUSE_ARCHIVE": archive, "SNAPSHOTTER": snapshotter}
+    return run(environment, NODE, user=user, **paths)
