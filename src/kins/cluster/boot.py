@@ -6,24 +6,21 @@ import asyncio
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
 
 from kins.cluster import kept_archives
-from kins.cluster.api import ApiClient, is_ready_node, is_ready_simulated_node, is_schedulable
+from kins.cluster.api import is_ready_node, is_ready_simulated_node, is_schedulable
 from kins.cluster.building import Builder
 from kins.cluster.cluster_plan import ClusterPlan
 from kins.cluster.events import Event, EventLog
 from kins.cluster.identities import SIGNING_KEY
+from kins.cluster.insistent_client import INSIST_LATE_SECONDS, InsistentClient
 from kins.cluster.preparation import Surroundings
 from kins.cluster.proxy_sharing import share_proxy
 from kins.cluster.spec import Record
 from kins.components import Layout, Simulation, metrics_server
 from kins.components.containerd import PAUSE_ARCHIVE
-from kins.components.objects import ApiObject
 from kins.components.registry import address
 from kins.errors import KinsError, system_error
 from kins.pki import create_signing_key, issue
@@ -33,19 +30,8 @@ from kins.supervise import Supervisor
 from kins.supervise.logs import tail
 from kins.supervise.process import SupervisedProcess
 
-Argument = TypeVar("Argument")
 # A component that dies that often in a row before the cluster is ready will not become ready by more tries.
 TOO_MANY_FAILURES = 4
-# How long one watch lasts before it is made anew; the waiting itself is bounded by whoever waits.
-WATCH_SECONDS = 30
-# /readyz offers no event; the API server in gVisor takes about two seconds from its first answer to ready.
-READYZ_INTERVAL = 0.05
-# How long the API server may take for one request, and until when after it is ready it is asked again: for what the
-# cluster's readiness waits for, and for what comes after that.
-ANSWER_SECONDS = 5.0
-INSIST_SECONDS = 15.0
-INSIST_LATE_SECONDS = 300.0
-LONGEST_PAUSE = 1.0
 # What these may do is in the roles that the API server makes a second after its first answer (rbac/bootstrap-roles is
 # a poll). Until then the one asks /healthz once a second, and the other is refused and backs off.
 NEED_ROLES = ("kube-controller-manager", "kube-scheduler")
@@ -61,7 +47,7 @@ class Boot:
         self._events = events
         self._began = began
         self._started = datetime.now(UTC)
-        self._ready_since: float | None = None  # the API server, by the monotonic clock
+        self._api = InsistentClient(files, record.settings)
         self._milestones: dict[str, asyncio.Event] = {}
         self.supervisor = Supervisor(files.runtime, self._changed)
         self.builder = Builder(files, record, facts, self.supervisor)
@@ -98,7 +84,7 @@ class Boot:
         await self._tell("ready", "the cluster is ready")
         await self._start_late()
         if self._record.spec.proxy_for_pods:
-            await share_proxy(self._client)
+            await share_proxy(self._api.once)
 
     def _start(self, *names: str) -> None:
         for name in names:
@@ -117,53 +103,26 @@ class Boot:
             self._start("metrics-server")
             await self._milestone("metrics-server").wait()
             authority = b64encode(Path(self._files.certificate("ca")).read_bytes()).decode()
-            await self._put(metrics_server.api_service(authority), INSIST_LATE_SECONDS)
+            await self._api.put(metrics_server.api_service(authority), INSIST_LATE_SECONDS)
 
     async def _api_ready(self) -> None:
         await self._milestone("kube-apiserver").wait()
         await self._tell("api", "the API server answers")
-        client = self._client
         with self.supervisor.suspended(*NEED_ROLES):
-            while not await asyncio.to_thread(client.is_ready, 5.0):
-                await asyncio.sleep(READYZ_INTERVAL)
-        self._ready_since = time.monotonic()
+            await self._api.until_ready()
         await self._tell("readyz", "the API server is ready")
         if self._plan.has_node:
             # Of an earlier run: discovery would complain until metrics-server answers again.
-            path = f"{metrics_server.API_SERVICES}/{metrics_server.API_SERVICE}"
-            await self._insist(client.remove, path, INSIST_SECONDS)
+            await self._api.remove(f"{metrics_server.API_SERVICES}/{metrics_server.API_SERVICE}")
         await self._put_all("provisioner")
         await self._put_all("metrics-server")
 
     async def _put_all(self, component: str) -> None:
-        for each in self._plan.objects.get(component, ()):
-            await self._put(each)
-
-    async def _put(self, wanted: ApiObject, seconds: float = INSIST_SECONDS) -> None:
-        """Bring an object to the API server, which may be away for a while or still refuse everything.
-
-        One that goes on refusing is not waited for: a user's webhook may stand in the way that is served by a pod,
-        which comes when the cluster is up. An earlier start has then made the object long since.
-        """
-        await self._insist(self._client.put, wanted, seconds)
-
-    async def _insist(self, request: Callable[[Argument, float], None], argument: Argument, seconds: float) -> None:
-        """Make a request until it succeeds, or fails so many seconds after the API server was ready (counted once for
-        all requests: many refusals must not add up)."""
-        pause = READYZ_INTERVAL
-        while True:
-            try:
-                return await asyncio.to_thread(request, argument, ANSWER_SECONDS)
-            except OSError as error:
-                if self._ready_since is not None:
-                    if time.monotonic() - self._ready_since > seconds:
-                        return print(f"error: {error}", file=sys.stderr, flush=True)
-                    pause = min(2 * pause, LONGEST_PAUSE)
-            await asyncio.sleep(pause)
+        await self._api.put_all(self._plan.objects.get(component, ()))
 
     async def _service_account(self) -> None:
         await self._milestone("kube-apiserver").wait()
-        await self._object("/api/v1/namespaces/default/serviceaccounts", "default", lambda _: True)
+        await self._api.until("/api/v1/namespaces/default/serviceaccounts", "default", lambda _: True)
         await self._tell("service-account", "pods are admitted: the default ServiceAccount is there")
 
     async def _node(self) -> None:
@@ -236,9 +195,9 @@ class Boot:
     async def _node_ready(self) -> None:
         await self._milestone("kube-apiserver").wait()
         name = self._record.settings.node_name
-        await self._object("/api/v1/nodes", name, lambda node: is_ready_node(node, self._started))
+        await self._api.until("/api/v1/nodes", name, lambda node: is_ready_node(node, self._started))
         await self._tell("node", f"node {name} is Ready")
-        await self._object("/api/v1/nodes", name, is_schedulable)
+        await self._api.until("/api/v1/nodes", name, is_schedulable)
         await self._tell("schedulable", "pods are placed on the node")
 
     async def _registry(self, port: int) -> None:
@@ -255,26 +214,8 @@ class Boot:
         self._start("kwok")
         await self._milestone("kwok").wait()
         for name in simulation.nodes:
-            await self._object("/api/v1/nodes", name, is_ready_simulated_node)
+            await self._api.until("/api/v1/nodes", name, is_ready_simulated_node)
         await self._tell("simulation", f"simulated nodes are Ready: {len(simulation.nodes)}")
-
-    async def _object(self, collection: str, name: str, wanted: Callable[[dict[str, object]], bool]) -> None:
-        """Wait until an object is as wanted. A broken watch (the API server died) is made anew."""
-        client = self._client
-
-        def watch_once() -> bool:
-            try:
-                return any(wanted(found) for found in client.watch(collection, name, WATCH_SECONDS))
-            except OSError:
-                return False
-
-        while not await asyncio.to_thread(watch_once):
-            await asyncio.sleep(READYZ_INTERVAL)
-
-    @cached_property
-    def _client(self) -> ApiClient:
-        """One for all requests: each new one reads the certificates, which are there from `prepared` on."""
-        return ApiClient(self._files, self._record.settings)
 
     def _milestone(self, component: str) -> asyncio.Event:
         return self._milestones.setdefault(component, asyncio.Event())

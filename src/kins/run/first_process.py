@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from kins.errors import KinsError
+from kins.errors import KinsError, system_error
 from kins.run import terminal
 from kins.run.messages import FOREGROUND, Failed, Message, Stopped, encode
 from kins.sys import process
@@ -32,8 +32,9 @@ def run(
     process.set_name("kins-run")
     try:
         prepare()
-    except KinsError as error:
-        control.send(encode(Failed(error.message, error.code, error.hint)))
+    except (KinsError, OSError) as error:
+        failed = error if isinstance(error, KinsError) else system_error(error)
+        control.send(encode(Failed(failed.message, failed.code, failed.hint)))
         os._exit(1)
     os._exit(_Command(control, become, in_foreground=shown).wait())
 

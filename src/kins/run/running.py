@@ -2,7 +2,8 @@
 
 Three processes: this one, which passes signals on, ends as the command does and undoes the steps; the environment's pid
 1 (`kins.run.first_process`); and between them its parent, which knows when the kernel has emptied the environment, also
-when this one was killed.
+when this one was killed. In a user namespace there are two more: the one that has made it, and one outside, which gives
+sockets of the sandbox's network (`kins.run.relay`).
 """
 
 from __future__ import annotations
