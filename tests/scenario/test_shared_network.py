@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -99,7 +101,7 @@ def on_loopback(cluster_address: str) -> str:
 def test_what_differs_is_said(environment: Environment, cluster: Cluster) -> None:
     """By status; and by the address that stands for all of the node's."""
     limits = {each.partition(":")[0] for each in environment.kins_json("status")["limits"]}
-    assert {"shared-network", "shared-network-places", "port-forward"} <= limits
+    assert {"shared-network", "shared-network-places"} <= limits
     assert "egress" not in limits
     assert cluster.json("pod/one")["status"]["hostIP"] == "10.42.0.1"
     assert not cluster.json("pod/one")["spec"].get("hostNetwork")
@@ -123,6 +125,17 @@ def test_localhost_is_the_pods_own(cluster: Cluster) -> None:
         assert cluster.execute("one", "python3", "-c", ask.format(host)) == "one for 127.0.0.1\n"
     refused = cluster.kubectl("exec", "client", "--", *CURL, "http://localhost:8080/", check=False)
     assert refused.returncode == REFUSED
+
+
+def test_port_forward(environment: Environment, cluster: Cluster) -> None:
+    """To the one of two pods on the same port that is asked for, several connections long."""
+    with cluster.spawn("port-forward", "pod/two", ":8080") as forward:
+        found = re.search(r"127\.0\.0\.1:(\d+) -> 8080", forward.line_with("127.0.0.1"))
+        assert found
+        for _ in range(3):
+            assert environment.output(*CURL, f"http://127.0.0.1:{found[1]}/") == "two for 10.42.0.1\n"
+        forward.kill(signal.SIGINT)
+        forward.finish(timeout=60)
 
 
 def test_services_and_their_names(environment: Environment, cluster: Cluster) -> None:

@@ -449,7 +449,7 @@ def test_pods_share_the_network_where_namespaces_have_none() -> None:
     shared = decide(facts(GVISOR_HOST), ANY)
     assert (shared.level, shared.pod_network, shared.egress) == ("node", "shared", False)
     words = {limit.partition(":")[0] for limit in shared.limits}
-    assert {"shared-network", "shared-network-places", "port-forward"} <= words
+    assert {"shared-network", "shared-network-places"} <= words
     assert "egress" not in words
     assert decide(facts(GVISOR), ANY).pod_network == "bridge"
     for needed in ("loopback_addresses", "interception"):

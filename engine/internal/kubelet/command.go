@@ -31,10 +31,15 @@ import (
 	"k8s.io/kubernetes/pkg/kubelet/eviction"
 	"k8s.io/kubernetes/pkg/kubelet/kubeletconfig/configfiles"
 	filesystem "k8s.io/kubernetes/pkg/util/filesystem"
+
+	"kins/engine/internal/forwarding"
 )
 
 // awaitFlag takes the path of the container runtime's socket.
 const awaitFlag = "--await"
+
+// forwardFlag takes the path of a socket to make.
+const forwardFlag = "--forward-ports"
 
 // How long the runtime may take, and how often it is tried: a socket has no event for "somebody listens".
 const (
@@ -53,7 +58,8 @@ const (
 
 // NewCommand is upstream's command, or, with --disable-cadvisor among its arguments, one that differs from it in the
 // source of statistics (--disable-cadvisor=statistics) or in the container manager too (--disable-cadvisor=all). With
-// --await=SOCKET it starts when somebody listens there, so that kubelet and runtime can be started together.
+// --await=SOCKET it starts when somebody listens there, so that kubelet and runtime can be started together. With
+// --forward-ports=SOCKET besides, it speaks to that runtime through a proxy at this other socket (package forwarding).
 func NewCommand(ctx context.Context) *cobra.Command {
 	command := app.NewKubeletCommand(ctx)
 	upstream := command.RunE
@@ -61,6 +67,12 @@ func NewCommand(ctx context.Context) *cobra.Command {
 		ours, rest := take(arguments)
 		if ours.runtime != "" {
 			awaitListener(ctx, ours.runtime, runtimePatience)
+		}
+		if ours.forwarding != "" {
+			if err := forwarding.Serve(ours.forwarding, ours.runtime); err != nil {
+				return fmt.Errorf("cannot forward ports: %w", err)
+			}
+			rest = append(rest, "--container-runtime-endpoint=unix://"+ours.forwarding)
 		}
 		switch ours.strength {
 		case "":
@@ -75,8 +87,9 @@ func NewCommand(ctx context.Context) *cobra.Command {
 
 // ownFlags are those that upstream does not know; what was not given is empty.
 type ownFlags struct {
-	strength string
-	runtime  string
+	strength   string
+	runtime    string
+	forwarding string
 }
 
 // take separates our own flags from upstream's arguments.
@@ -87,6 +100,8 @@ func take(arguments []string) (ownFlags, []string) {
 		switch {
 		case name == awaitFlag:
 			ours.runtime = value
+		case name == forwardFlag:
+			ours.forwarding = value
 		case name != disableFlag:
 			rest = append(rest, each)
 		case hasValue:

@@ -35,8 +35,8 @@ func TestAnUnknownStrengthIsRefused(t *testing.T) {
 
 // Upstream ends if nobody listens where it expects the runtime, so it is not called before somebody does.
 func TestTheRuntimeIsAwaited(t *testing.T) {
-	ours, rest := take([]string{"--await=/run/runtime.sock", "--config=x"})
-	if ours.runtime != "/run/runtime.sock" || !slices.Equal(rest, []string{"--config=x"}) {
+	ours, rest := take([]string{"--await=/run/runtime.sock", "--forward-ports=/run/ours.sock", "--config=x"})
+	if ours.runtime != "/run/runtime.sock" || ours.forwarding != "/run/ours.sock" || !slices.Equal(rest, []string{"--config=x"}) {
 		t.Fatalf("%+v with %q", ours, rest)
 	}
 	path := filepath.Join(t.TempDir(), "runtime.sock")

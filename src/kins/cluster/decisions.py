@@ -41,7 +41,6 @@ PLACES_LIMIT = (
     "shared-network-places: programs of the sandbox itself reach pods at 127.42.x.y in the place of 10.42.x.y, and "
     "Services at 127.43.x.y in the place of 10.43.x.y"
 )
-FORWARD_LIMIT = "port-forward: kubectl port-forward fails, for there is no network of a pod's own to forward into"
 EGRESS_LIMIT = "egress: pods reach nothing beyond this sandbox, because it has no tun devices"
 WATCHED_LIMIT = "CPU limits of containers are stored and not enforced; memory limits are, by a look at their processes"
 MEMORY_LIMIT = "memory and CPU limits of containers are stored and not enforced (gVisor's control groups)"
@@ -171,7 +170,7 @@ def _limits(facts: Facts, images_on: str, *, emulated: bool) -> tuple[str, ...]:
     elif "answers" not in facts.resolvers.values():
         limits.append(SILENT_LIMIT)
     if pod_network(facts) == "shared":
-        limits += [SHARED_LIMIT, PLACES_LIMIT, FORWARD_LIMIT]
+        limits += [SHARED_LIMIT, PLACES_LIMIT]
     elif not facts.tun.works:
         limits.append(f"{EGRESS_LIMIT} ({facts.tun.cause})")
     if not has_identities(facts):

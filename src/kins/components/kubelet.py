@@ -141,6 +141,8 @@ def kubelet(
             "kubelet",
             *FLAGS[kind],
             f"--await={layout.containerd_socket}",
+            # Where pods share the sandbox's network, the runtime finds no port in a pod's own.
+            *((f"--forward-ports={layout.forwarding_socket}",) if settings.sockets else ()),
             # cAdvisor learns from containerd which group is whose: else /metrics/cadvisor names no pod.
             *((f"--containerd={layout.containerd_socket}",) if kind == "stock" else ()),
             f"--config={configuration_file(layout)}",

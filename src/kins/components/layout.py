@@ -42,6 +42,7 @@ class Layout:
         self.etcd_socket = self.runtime / "etcd.sock"
         self.etcd_peer_socket = self.runtime / "etcd-peer.sock"
         self.containerd_socket = self.runtime / "containerd.sock"
+        self.forwarding_socket = self.runtime / "forwarding.sock"
         self.builder_socket = self.runtime / "buildkitd.sock"
         # Where steps send traces; BuildKit makes it, whether anybody asks for traces or not.
         self.builder_traces = self.runtime / "buildkitd-traces.sock"

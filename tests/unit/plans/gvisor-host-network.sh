@@ -23,7 +23,6 @@
 #   sandbox's, each at an address of 127.42.0.0/16 in the place of its own, and nothing keeps them apart
 # - shared-network-places: programs of the sandbox itself reach pods at 127.42.x.y in the place of 10.42.x.y, and
 #   Services at 127.43.x.y in the place of 10.43.x.y
-# - port-forward: kubectl port-forward fails, for there is no network of a pod's own to forward into
 # - memory and CPU limits of containers are stored and not enforced (gVisor's control groups)
 # - unpacked images are in memory (tmpfs), 11.5 GiB at most, because overlay works on nothing else here: the kubelet
 #   removes unused ones when 85 % of that are taken
@@ -1332,6 +1331,7 @@ component kubelet env -i \
     kubelet \
     --disable-cadvisor=statistics \
     --await=/home/kins/clusters/default/run/containerd.sock \
+    --forward-ports=/home/kins/clusters/default/run/forwarding.sock \
     --config=/home/kins/clusters/default/config/kubelet.json \
     --kubeconfig=/home/kins/clusters/default/config/kubelet.kubeconfig \
     --root-dir=/var/lib/kubelet \
