@@ -17,9 +17,10 @@ from tests.harness.environment import CommandFailed
 
 from benchmarks import machine, options, places, report
 
-CLUSTERS = ("control-plane", "node", "kwokctl")
+CLUSTERS = ("control-plane", "fake", "node", "kwokctl")
 TITLES = {
-    "control-plane": "kins up --control-plane-only",
+    "control-plane": "kins up --level control-plane",
+    "fake": "kins up --level fake",
     "node": "kins up",
     "kwokctl": "kwokctl create cluster --runtime=binary, with the same programs",
 }
@@ -163,7 +164,7 @@ def comparison(results: Results, chosen: Sequence[str]) -> str:
             cells.append(report.shown(report.ratio(theirs, ours)))
         rows.append(cells)
     table = report.table(["kwokctl/kins (medians)", *chosen], rows)
-    return f"kwokctl create cluster against kins up --control-plane-only\n\n{table}"
+    return f"kwokctl create cluster against kins up --level control-plane\n\n{table}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -20,22 +20,23 @@ class Cluster:
     delete: list[str]
     kubeconfig: Path
     variables: dict[str, str] = field(default_factory=dict)
-    has_node: bool = False
-    node: str = ""
+    node: str = ""  # that pods run on, or say so; empty without one
     commands: tuple[list[str], ...] = ()
 
 
-def kins(*, with_node: bool) -> Cluster:
+# The node of a cluster of each level.
+NODES = {"node": "kins-default", "fake": "default-fake-0", "control-plane": ""}
+
+
+def kins(level: str) -> Cluster:
     """A cluster of kins."""
     HOME.mkdir(exist_ok=True)
-    only = [] if with_node else ["--control-plane-only"]
     return Cluster(
-        create=["kins", "up", *only, "--output", "json"],
+        create=["kins", "up", f"--level={level}", "--output", "json"],
         delete=["kins", "down"],
         kubeconfig=HOME / "kins/clusters/default/kubeconfig",
         variables={"KINS_HOME": str(HOME / "kins"), "KUBECONFIG": str(HOME / "kubeconfig")},
-        has_node=with_node,
-        node="kins-default",
+        node=NODES[level],
         commands=(["kins", "--help"], ["kins", "status"]),
     )
 

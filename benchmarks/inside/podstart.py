@@ -113,7 +113,7 @@ class Pods:
 
 def measure(image: str, single: int, together: int) -> dict[str, Any]:
     """Bring a cluster up, start pods, remove the cluster."""
-    cluster = kins(with_node=True)
+    cluster = kins("node")
     try:
         run(cluster.create, cluster)
         pods = Pods(Access(cluster.kubeconfig), image)

@@ -171,7 +171,7 @@ def main() -> None:
     parser.add_argument("--endpoints", type=int, required=True, help="of each of them")
     options = parser.parse_args()
     image = json.loads((options.engine.parent / "versions.json").read_text())["pause-image"]
-    cluster = kins(with_node=True)
+    cluster = kins("node")
     try:
         run(cluster.create, cluster)
         api = Api(Access(cluster.kubeconfig))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.inside.api import Access, Client, TimeIsUp, is_ready, is_running, pause_pod, until
-from benchmarks.inside.clusters import Cluster, kins, kwokctl
+from benchmarks.inside.clusters import NODES, Cluster, kins, kwokctl
 from benchmarks.inside.memory import memory
 
 PODS = "/api/v1/namespaces/default/pods"
@@ -65,7 +65,7 @@ class Start:
         until(lambda: client.request("GET", "/version"), "an answer of the API server", self._deadline)
         self._reached("api")
         waits = [lambda: self._readyz(access), lambda: self._service_account(access, image)]
-        if self._cluster.has_node:
+        if self._cluster.node:
             waits.append(lambda: self._node(access))
         for thread in self._together(*waits):
             thread.join()
@@ -84,7 +84,7 @@ class Start:
     def _service_account(self, access: Access, image: str) -> None:
         self._object(access, "/api/v1/namespaces/default/serviceaccounts", "default", lambda _: True)
         self._reached("service-account")
-        if self._cluster.has_node:
+        if self._cluster.node:
             client, pod = Client(access), pause_pod("first", image)
             # The API server hears of the account through a watch of its own, a moment later.
             until(lambda: client.request("POST", PODS, pod)[0] in (201, 409) or None, "a pod", self._deadline)
@@ -170,16 +170,13 @@ def run(command: list[str], cluster: Cluster) -> None:
 def main() -> None:
     """Measure one start and print the figures as JSON."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("cluster", choices=("control-plane", "node", "kwokctl"))
+    parser.add_argument("cluster", choices=(*NODES, "kwokctl"))
     parser.add_argument("--engine", type=Path, required=True, help="the program kins-engine")
     parser.add_argument("--kwokctl", type=Path, help="the program kwokctl")
     parser.add_argument("--limit", type=float, default=120.0, help="seconds")
     options = parser.parse_args()
     image = json.loads((options.engine.parent / "versions.json").read_text())["pause-image"]
-    if options.cluster == "kwokctl":
-        cluster = kwokctl(options.kwokctl, options.engine)
-    else:
-        cluster = kins(with_node=options.cluster == "node")
+    cluster = kwokctl(options.kwokctl, options.engine) if options.cluster == "kwokctl" else kins(options.cluster)
     json.dump(measure(cluster, image, options.limit), sys.stdout)
 
 
