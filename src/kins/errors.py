@@ -27,6 +27,11 @@ class UsageError(KinsError):
     """The request itself is wrong (a bad name, flag or file): nothing was changed; the command exits with 2."""
 
 
+def as_kins_error(error: BaseException) -> KinsError:
+    """One of our errors as it is; any other as `system_error` tells it."""
+    return error if isinstance(error, KinsError) else system_error(error)
+
+
 def system_error(error: BaseException) -> KinsError:
     """What the operating system refused (a full disk, a directory that may not be written), as one of our errors."""
     full = isinstance(error, OSError) and error.errno == errno.ENOSPC

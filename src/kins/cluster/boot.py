@@ -22,7 +22,7 @@ from kins.cluster.spec import Record
 from kins.components import Layout, Simulation, metrics_server
 from kins.components.containerd import PAUSE_ARCHIVE
 from kins.components.registry import address
-from kins.errors import KinsError, system_error
+from kins.errors import KinsError, as_kins_error
 from kins.pki import create_signing_key, issue
 from kins.plan import Journal
 from kins.sandbox import Facts
@@ -248,4 +248,4 @@ def _first(errors: BaseExceptionGroup[KinsError | OSError]) -> KinsError:
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return error if isinstance(error, KinsError) else system_error(error)
+    return as_kins_error(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import msgspec
 
@@ -36,12 +37,19 @@ def asking_registries(component: Component, record: Record) -> Component:
     return msgspec.structs.replace(component, environment=proxy.led_outside(component.environment))
 
 
+def resolver_lines() -> list[str]:
+    """The lines of the sandbox's resolv.conf(5); none without one. Raises OSError."""
+    try:
+        return Path(RESOLVER_FILE).read_text().splitlines()
+    except FileNotFoundError:
+        return []
+
+
 def resolver_files(files: Layout, record: Record, lines: Iterable[str]) -> Iterator[TextFile]:
     """A resolv.conf(5) with the `lines` of the sandbox's, for containerd and BuildKit, where it names resolvers on
     loopback. CoreDNS is told of them without one, and pods ask CoreDNS."""
     if _asks_loopback(record):
-        text = "\n".join([*map(led_outside, lines), ""])
-        yield TextFile(path=str(files.outer_resolvers), content=text, because="resolvers")
+        yield TextFile(path=str(files.outer_resolvers), content=outer_resolvers(lines), because="resolvers")
 
 
 def resolver_steps(files: Layout, record: Record) -> Iterator[BindMount]:
@@ -55,8 +63,12 @@ def _asks_loopback(record: Record) -> bool:
     return any(ipaddress.ip_address(each) in outer for each in record.decisions.resolvers)
 
 
-def led_outside(line: str) -> str:
-    """A line of resolv.conf(5) for a network in which the sandbox's loopback has other addresses."""
+def outer_resolvers(lines: Iterable[str]) -> str:
+    """A resolv.conf(5) with these lines, for a network in which the sandbox's loopback has other addresses."""
+    return "\n".join([*map(_led_outside, lines), ""])
+
+
+def _led_outside(line: str) -> str:
     match line.split():
         case ["nameserver", address, *_]:
             return f"nameserver {addresses.of_outer_loopback(address)}"

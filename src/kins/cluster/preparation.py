@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from kins import kubeconfig
-from kins.cluster.crossing import RESOLVER_FILE, resolver_files
+from kins.cluster.crossing import resolver_files, resolver_lines
 from kins.cluster.identities import ADMINISTRATOR, CONTROL_PLANE_CLIENTS, NODE_CLIENTS, SIMULATION_CLIENTS
 from kins.cluster.interception import address_rules, component_rules, rules
 from kins.cluster.kubelet_view import kubelet_view
@@ -35,11 +35,9 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def here(cls) -> Surroundings:
         """As they are now. Raises OSError, and KinsError `not-built`."""
-        try:
-            lines = Path(RESOLVER_FILE).read_text().splitlines()
-        except FileNotFoundError:
-            lines = []
-        return cls(resolver_lines=tuple(lines), credentials=str(configuration_file()), pause_image=pause_image())
+        return cls(
+            resolver_lines=tuple(resolver_lines()), credentials=str(configuration_file()), pause_image=pause_image()
+        )
 
 
 def control_plane_files(files: Layout, settings: Settings) -> list[Prepared]:

@@ -64,11 +64,12 @@ def _finish_outside(
     announce(int(pid))
     lifeline.send(b"+")
     if server is not None:
-        _serve(server, lifeline)
+        serve_outside(server, lifeline)
     os._exit(0)
 
 
-def _serve(server: socket.socket, lifeline: socket.socket) -> None:
+def serve_outside(server: socket.socket, lifeline: socket.socket) -> None:
+    """Be the process that stays, with nothing of the command's, until the other end of `lifeline` is closed."""
     _let_go(lifeline, server)
     process.set_name("kins-outside")
     raise_descriptor_limit()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 import msgspec
 
 from kins.components.environment import component_environment
@@ -27,8 +30,7 @@ def egress(layout: Layout, settings: Settings, crossing: Crossing | None = None)
     return Component(
         name="egress",
         argv=(
-            str(BINARIES / "kins-egress"),
-            f"--directory={layout.egress}",
+            *command(layout.egress),
             *(_crossing(layout, settings, crossing) if crossing is not None else (f"--direct={_services(settings)}",)),
             *settings.extra("egress"),
         ),
@@ -39,17 +41,32 @@ def egress(layout: Layout, settings: Settings, crossing: Crossing | None = None)
     )
 
 
+def command(directory: Path) -> tuple[str, ...]:
+    """The program, with the directory in which it is told of pods."""
+    return (str(BINARIES / "kins-egress"), f"--directory={directory}")
+
+
+def ways(way_out: str, loopback: tuple[str, str], ways_in: Iterable[str]) -> tuple[str, ...]:
+    """Its arguments for a network that is not the sandbox's. The first two are those of `Crossing`; ways in are like
+    `on_loopback`."""
+    return (f"--node={way_out}", f"--loopback={'='.join(loopback)}", *(f"--entrance={each}" for each in ways_in))
+
+
+def on_loopback(port: int) -> str:
+    """The way in from a port of loopback to the same one."""
+    return f"{LOOPBACK}:{port}={LOOPBACK}:{port}"
+
+
 def _services(settings: Settings) -> str:
     return f"{settings.service_range},{settings.load_balancer_range}"
 
 
 def _crossing(layout: Layout, settings: Settings, crossing: Crossing) -> tuple[str, ...]:
-    ways_in = [f"{LOOPBACK}:{port}={LOOPBACK}:{port}" for port in _ports(settings, crossing)]
+    ways_in = [on_loopback(port) for port in _ports(settings, crossing)]
     ways_in += [f"{each.address}:{each.port}={settings.node_address}:{each.node_port}" for each in settings.published]
     # Pods' packets for Services are not forwarded in such a network, so the relay takes them too.
     here = f"--here={_services(settings)}"
-    way_out = (f"--node={crossing.way_out}", f"--loopback={'='.join(crossing.loopback)}")
-    return (f"--outside={layout.outside_socket}", here, *way_out, *(f"--entrance={each}" for each in ways_in))
+    return (f"--outside={layout.outside_socket}", here, *ways(crossing.way_out, crossing.loopback, ways_in))
 
 
 def _ports(settings: Settings, crossing: Crossing) -> list[int]:

@@ -32,7 +32,7 @@ def main() -> None:
         process.set_parent_death_signal(signal.SIGKILL)
         _be_init(sys.argv[1:])
     _forward_to(child)
-    sys.exit(_status(_wait_for(child)))
+    sys.exit(process.shell_status(_wait_for(child)))
 
 
 def _be_init(command: list[str]) -> None:
@@ -46,7 +46,7 @@ def _be_init(command: list[str]) -> None:
         process.set_parent_death_signal(signal.SIGKILL)
         os.execv(command[0], command)
     _forward_to(child)
-    os._exit(_status(_wait_for(child)))
+    os._exit(process.shell_status(_wait_for(child)))
 
 
 def _forward_to(child: int) -> None:
@@ -60,11 +60,6 @@ def _wait_for(child: int) -> int:
         pid, status = os.wait()
         if pid == child:
             return status
-
-
-def _status(wait_status: int) -> int:
-    code = os.waitstatus_to_exitcode(wait_status)
-    return code if code >= 0 else 128 - code
 
 
 if __name__ == "__main__":

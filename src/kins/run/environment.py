@@ -30,8 +30,8 @@ from kins.sandbox import Facts
 from kins.sandbox.levels import (
     has_identities,
     image_store,
+    mounts_give_settings,
     needs_emulated_control_groups,
-    settings_are_there,
 )
 
 
@@ -85,9 +85,9 @@ def _settings(files: RunFiles, grounds: Grounds) -> list[AnyStep]:
     forwarding = [FORWARDING] if grounds.isolation == "sandbox" else []
     if traces_settings(grounds.facts):
         return [*forwarding, *setting_files(files.kernel_settings, "interception")]
-    if settings_are_there(grounds.facts) or grounds.facts.overlay_on_proc_sys.works:
+    if mounts_give_settings(grounds.facts):
         return [*forwarding, *setting_steps(files.kernel_settings, grounds.facts)]
-    return list(forwarding)
+    return [*forwarding]
 
 
 def _for_others(step: AnyStep) -> AnyStep:
@@ -128,7 +128,7 @@ def _shortcomings_of_mounts(facts: Facts) -> Iterator[str]:
         return
     if lacks_usage_per_cpu(facts):
         yield f"a kubelet with cAdvisor will end: {cause}"
-    if not (settings_are_there(facts) or facts.overlay_on_proc_sys.works):
+    if not mounts_give_settings(facts):
         yield f"a kubelet will end, because it cannot write the kernel's settings: {cause}"
     if not has_identities(facts):
         yield f"one user id for everything, so that images with files of others cannot be unpacked: {cause}"

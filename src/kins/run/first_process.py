@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from kins.errors import KinsError, system_error
+from kins.errors import KinsError
 from kins.run import terminal
 from kins.run.messages import FOREGROUND, Failed, Message, Stopped, encode
 from kins.sys import process
@@ -33,8 +33,7 @@ def run(
     try:
         prepare()
     except (KinsError, OSError) as error:
-        failed = error if isinstance(error, KinsError) else system_error(error)
-        control.send(encode(Failed(failed.message, failed.code, failed.hint)))
+        control.send(encode(Failed.of(error)))
         os._exit(1)
     os._exit(_Command(control, become, in_foreground=shown).wait())
 
@@ -79,8 +78,7 @@ class _Command:
             if pid != self.pid:
                 continue
             if not os.WIFSTOPPED(status):
-                code = os.waitstatus_to_exitcode(status)
-                return code if code >= 0 else 128 - code
+                return process.shell_status(status)
             self._tell(Stopped())
 
     def _tell(self, message: Message) -> None:

@@ -72,10 +72,4 @@ def fork(grounds: Grounds) -> int:
 
 def exit_status(pid: int) -> int:
     """Of a child, when it has ended."""
-    return shell_status(os.waitpid(pid, 0)[1])
-
-
-def shell_status(status: int) -> int:
-    """What waitpid(2) gives, as a shell says it: 128 and the number for a signal."""
-    code = os.waitstatus_to_exitcode(status)
-    return code if code >= 0 else 128 - code
+    return process.shell_status(os.waitpid(pid, 0)[1])

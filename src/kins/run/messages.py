@@ -6,8 +6,11 @@ Downwards each byte is a signal for the command. Upwards come JSON lines.
 from __future__ import annotations
 
 import signal
+from typing import Self
 
 import msgspec
+
+from kins.errors import KinsError, as_kins_error
 
 # Added to SIGCONT: the command is to have the terminal.
 FOREGROUND = 128
@@ -35,6 +38,12 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     message: str
     code: str
     hint: str | None
+
+    @classmethod
+    def of(cls, error: KinsError | OSError) -> Self:
+        """What is told of an error."""
+        told = as_kins_error(error)
+        return cls(told.message, told.code, told.hint)
 
 
 Message = Stopped | Failed

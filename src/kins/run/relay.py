@@ -5,22 +5,20 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NoReturn
 
-from kins.cluster.crossing import RESOLVER_FILE, led_outside
-from kins.cluster.surroundings import raise_descriptor_limit
-from kins.components.layout import BINARIES
+from kins.cluster.crossing import RESOLVER_FILE, outer_resolvers, resolver_lines
+from kins.cluster.user_namespace import serve_outside
+from kins.components import egress
+from kins.components.service_proxy import LOOPBACK
 from kins.errors import KinsError
 from kins.network import addresses, outside
 from kins.plan import AnyStep
+from kins.plan.files import CreateFile
 from kins.plan.mounts import BindMount
 from kins.run.servers import start
 from kins.sys import process
-
-LOOPBACK = "127.0.0.1"
 
 
 def check_published(ports: Iterable[int]) -> None:
@@ -44,46 +42,32 @@ def stay_outside(place: Path) -> None:
     parent = os.getpid()
     if os.fork() == 0:
         process.die_with(parent)
-        _serve(server, theirs)
+        try:
+            serve_outside(server, theirs)
+        finally:
+            os._exit(0)
     server.close()
     theirs.close()
     # It would end when the last copy is closed, that of pid 1, too.
     ours.detach()
 
 
-def _serve(server: socket.socket, lifeline: socket.socket) -> NoReturn:
-    standard = range(sys.stderr.fileno() + 1)
-    null = os.open(os.devnull, os.O_RDWR)
-    for number in standard:
-        os.dup2(null, number)
-    # The command's pipes too, whose end others wait for.
-    process.close_others({*standard, server.fileno(), lifeline.fileno()})
-    process.set_name("kins-outside")
-    raise_descriptor_limit()
-    try:
-        outside.serve(server, lifeline)
-    finally:
-        os._exit(0)
-
-
 def lead(place: Path, pods: Path, published: Iterable[int], logs: Path) -> None:
     """Start kins-egress in pid 1. `published` are ports of loopback inside that have the same number on the sandbox's.
     `pods` is a directory to make. Raises KinsError, OSError."""
     pods.mkdir()
-    program = [str(BINARIES / "kins-egress"), f"--directory={pods}", f"--outside={place}"]
-    ways_in = [f"--entrance={LOOPBACK}:{port}={LOOPBACK}:{port}" for port in published]
-    ways_out = [f"--node={addresses.WAY_OUT_ADDRESS}", f"--loopback={addresses.OUTER_LOOPBACK}={addresses.LOOPBACK}"]
-    start("egress", [*program, *ways_out, *ways_in], logs)
+    loopback = (addresses.OUTER_LOOPBACK, addresses.LOOPBACK)
+    given = egress.ways(addresses.WAY_OUT_ADDRESS, loopback, map(egress.on_loopback, published))
+    start("egress", [*egress.command(pods), f"--outside={place}", *given], logs)
 
 
 def resolver_steps(file: Path) -> list[AnyStep]:
-    """A resolv.conf(5) in the place of one that names resolvers on the sandbox's loopback; `file` is made for it."""
-    try:
-        lines = Path(RESOLVER_FILE).read_text().splitlines()
-    except FileNotFoundError:
+    """A resolv.conf(5) in the place of one that names resolvers on the sandbox's loopback; `file` is its own."""
+    lines = resolver_lines()
+    text, because = outer_resolvers(lines), "resolvers"
+    if text.splitlines() == lines:
         return []
-    led = [led_outside(line) for line in lines]
-    if led == lines:
-        return []
-    file.write_text("\n".join([*led, ""]))
-    return [BindMount(source=str(file), target=RESOLVER_FILE, because="resolvers")]
+    return [
+        CreateFile(path=str(file), content=text, because=because),
+        BindMount(source=str(file), target=RESOLVER_FILE, because=because),
+    ]

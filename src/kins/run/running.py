@@ -23,7 +23,7 @@ from kins.cgroupfs import READERS_ENVIRONMENT
 from kins.cluster import home_directory
 from kins.cluster.node_namespaces import hold_node_lock
 from kins.components.kubelet import program_texts
-from kins.errors import KinsError, system_error
+from kins.errors import KinsError
 from kins.network import proxy
 from kins.run import first_process, isolation, relay, servers, terminal
 from kins.run.environment import Request, environment_steps, shortcomings
@@ -33,6 +33,7 @@ from kins.run.places import make_kept
 from kins.run.remains import RunFiles, new_run
 from kins.run.tracing import emulates_control_groups, rules
 from kins.sandbox import Answer, Facts, probe
+from kins.sys import process
 
 # Tells the command and its children that this is such an environment.
 VARIABLE = "KINS_RUN"
@@ -105,7 +106,7 @@ class _Front:
                 terminal.give_to(os.getpgrp())
             for number, before in handled.items():
                 signal.signal(number, before)
-        return isolation.shell_status(status)
+        return process.shell_status(status)
 
     def _guard(self) -> NoReturn:
         """In the process between: its child is pid 1 in there, and when it has ended, so has everything."""
@@ -118,8 +119,7 @@ class _Front:
                 relay.stay_outside(self._files.outside)
             pid = isolation.fork(self._grounds)
         except OSError as error:
-            failed = system_error(error)
-            self._theirs.send(encode(Failed(failed.message, failed.code, failed.hint)))
+            self._theirs.send(encode(Failed.of(error)))
             os._exit(1)
         if pid == 0:
             first_process.run(self._theirs, self._prepare, self._become, shown=self._shown)

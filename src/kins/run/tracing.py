@@ -14,8 +14,8 @@ from kins.sandbox.levels import (
     control_group_layout,
     has_identities,
     has_usage_of_root,
+    mounts_give_settings,
     needs_emulated_control_groups,
-    settings_are_there,
 )
 
 # The groups of pods, by those that they are in (pkg/kubelet/cm, with cgroupsPerQOS and the driver cgroupfs).
@@ -29,8 +29,7 @@ def emulates_control_groups(facts: Facts) -> bool:
 
 def traces_settings(facts: Facts) -> bool:
     """Whether the kernel's settings are files that calls are led to, because no mount makes them writable."""
-    by_mounts = settings_are_there(facts) or facts.overlay_on_proc_sys.works
-    return not by_mounts and facts.interception.works
+    return not mounts_give_settings(facts) and facts.interception.works
 
 
 def rules(facts: Facts, settings: Path) -> list[Rule]:

@@ -85,6 +85,11 @@ def settings_are_there(facts: Facts) -> bool:
     )
 
 
+def mounts_give_settings(facts: Facts) -> bool:
+    """Whether the kubelet can write them, be it to an overlay that hides the kernel's."""
+    return settings_are_there(facts) or facts.overlay_on_proc_sys.works
+
+
 def pod_network(facts: Facts) -> Literal["bridge", "shared"]:
     """Whether each pod has a network of its own, or they share the sandbox's, led to addresses of loopback by a tracer;
     by `pod_network`, and where that is missing by `loopback_addresses` and `interception`."""
@@ -161,7 +166,7 @@ def _answers(facts: Facts) -> list[Lack]:
 
 def _beyond_mounts(facts: Facts) -> list[Lack]:
     found = _control_groups(facts)
-    if not (settings_are_there(facts) or facts.overlay_on_proc_sys.works):
+    if not mounts_give_settings(facts):
         found.append(
             Lack(
                 fact="sysctls",

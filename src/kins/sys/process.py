@@ -37,6 +37,12 @@ def die_with(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def shell_status(status: int) -> int:
+    """What waitpid(2) gives, as a shell says it: 128 and the number for a signal."""
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
 def set_child_subreaper() -> None:
     """Become the parent of descendants whose own parent dies."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
